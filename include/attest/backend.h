@@ -1,0 +1,116 @@
+// The plug point for whatever boots a machine. Only authors of backends include this;
+// backends/README.md walks through writing one.
+#pragma once
+#include "attest/config.h"
+#include "attest/deadline.h"
+#include "attest/stream.h"
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attest {
+
+/// One NIC of a machine, as the network plan has laid it out. Exactly one of `socket` and
+/// `vde` is set.
+struct NetworkAttachment {
+  int vlan = 1;
+  std::string mac;     ///< "52:54:00:12:01:02"
+  std::string ipv4;    ///< "192.168.1.2", always /24
+  std::string ipv6;    ///< "2001:db8:1::2", always /64
+  std::string socket;  ///< unix socket of the in-process switch: 4-byte big-endian length, then the frame
+  std::string vde;     ///< directory of a vde_switch, for start scripts
+};
+
+/// A file that the machine must have from its first moment on.
+struct SeedFile {
+  std::string path;     ///< absolute, in the machine
+  std::string content;
+  unsigned mode = 0644;
+};
+
+/// How a guest ended.
+struct Gone {
+  bool orderly = false;  ///< it powered itself off (or was asked to), nothing crashed
+  std::string cause;     ///< in words: "QEMU was killed by signal 9 (Killed)"
+};
+
+/// Everything a backend is given; it asks nothing back.
+struct BackendContext {
+  std::string machine;                     ///< its name
+  MachineConfig config;                    ///< validated
+  std::vector<NetworkAttachment> network;
+  std::vector<SeedFile> seed;              ///< hostname, hosts, addresses, the config's files
+  std::filesystem::path work_dir;          ///< exists, short, private to the machine
+  boost::asio::any_io_executor loop;       ///< every call below happens on it
+  /// Takes console bytes as they come; whole lines are made of them elsewhere. Never blocks.
+  std::function<void(std::string_view)> console;
+};
+
+/// A keyboard and a screen: images, keys. Becomes usable with the QEMU backend's screens.
+class Display;
+/// Saving and restoring the running machine.
+class Snapshotter;
+/// Unplugging and replugging network links.
+class LinkControl;
+/// Typing into the console.
+class ConsoleInput {
+ public:
+  virtual ~ConsoleInput() = default;
+  /// Sends bytes to the machine's serial console as if typed there.
+  virtual Task<void> send(std::string bytes) = 0;
+};
+
+/// What a Machine needs from whatever boots it: five duties. Override a power only if the
+/// guest really has it; the caller turns a null one into a sentence. All calls happen on the
+/// loop thread. After shutdown() or kill() boot() may be called again.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// As in the config: "qemu".
+  virtual std::string_view name() const = 0;
+  /// Boots the guest and returns the stream on which it will greet (the agent's greeting, or the
+  /// line "Spawning backdoor root shell..."); does not wait for that greeting. Throws
+  /// Error{host, unsupported, timeout}; nothing is left running then.
+  virtual Task<std::unique_ptr<Stream>> boot(Deadline deadline) = 0;
+  /// Asks the guest to power off and waits until its process is reaped. Throws Error{timeout}
+  /// with the guest still there; the caller decides about kill().
+  virtual Task<void> shutdown(Deadline deadline) = 0;
+  /// Pulls the plug: when it returns nothing of the machine runs. Idempotent; nothing to do
+  /// when it is off.
+  virtual void kill() noexcept = 0;
+  /// Returns how the guest ended as soon as it is gone, so that waits can stop early. Throws
+  /// Error{timeout}. May be called by several coroutines, also after the end.
+  virtual Task<Gone> wait_gone(Deadline deadline) = 0;
+
+  virtual Display* display() { return nullptr; }
+  virtual Snapshotter* snapshotter() { return nullptr; }
+  virtual LinkControl* link() { return nullptr; }
+  virtual ConsoleInput* console_input() { return nullptr; }
+};
+
+/// Makes a backend for one machine.
+using BackendFactory = std::function<std::unique_ptr<Backend>(BackendContext)>;
+
+/// One kind of backend: how to make one, and what the host must have for it.
+struct BackendEntry {
+  BackendFactory make;
+  /// Why this host cannot run such a machine, with the remedy, or "" if it can. Probed before
+  /// anything boots; may take seconds once per boot of the host, then it is cached.
+  std::function<std::string(const MachineConfig&)> missing = {};
+  /// True if its machines need the sandbox's network namespace.
+  bool needs_network_namespace = false;
+};
+
+/// Backends by the name that a config uses. Built by hand in one place (lib/entry/builtin.cc);
+/// add your own to a copy.
+using Backends = std::map<std::string, BackendEntry, std::less<>>;
+
+}  // namespace attest
