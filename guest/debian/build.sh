@@ -1,0 +1,122 @@
+#!/bin/sh
+# Builds the default guest (Debian 12, systemd) with mmdebstrap, or finds that it is built already.
+# What comes out, and how a driver uses it, is in README.md beside this script.
+set -eu
+umask 022
+
+usage() {
+	cat <<'USAGE'
+usage: build.sh [--out DIR] [--print-path]
+  --out DIR      keep images below DIR instead of the cache
+  --print-path   print the path of the current image, build nothing; exit 1 if there is none
+environment:
+  ATTEST_CACHE          the cache (default: $XDG_CACHE_HOME/attest or ~/.cache/attest)
+  ATTEST_MIRROR         Debian mirror (default: this host's if it runs Debian 12, else deb.debian.org)
+  ATTEST_GUEST_REBUILD  1: build even if the image is current
+USAGE
+}
+say() { echo "guest: $*"; }
+die() {
+	echo "guest: $*" >&2
+	exit 1
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+print_path= store=
+while [ $# -gt 0 ]; do
+	case $1 in
+		--print-path) print_path=1 ;;
+		--out) [ $# -gt 1 ] || die "--out needs a directory"; store=$2; shift ;;
+		-h | --help) usage; exit 0 ;;
+		*) usage >&2; exit 2 ;;
+	esac
+	shift
+done
+if [ -z "$store" ]; then
+	cache=${ATTEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither ATTEST_CACHE nor HOME is set}/.cache}/attest}
+	store=$cache/guest
+fi
+case $store in /*) ;; *) store=$PWD/$store ;; esac
+
+# The name of an image is a hash of all that goes into it from this folder. Not part of it: the
+# versions in Debian's archive (ATTEST_GUEST_REBUILD=1 takes the new ones), the texts for people, and
+# the check. Modes count, since files/ is copied with them.
+key=$(cd "$here" && find . -type f ! -name README.md ! -name check.sh | LC_ALL=C sort |
+	while read -r file; do stat -c '%a %n' "$file"; cat "$file"; done | sha256sum | cut -c 1-16)
+image=$store/debian-12-$key
+
+# An image directory appears by one rename, when it is complete. So its existence says all.
+if [ -n "$print_path" ]; then
+	[ -d "$image" ] || exit 1
+	echo "$image"
+	exit 0
+fi
+current() { [ -d "$image" ] && [ "${ATTEST_GUEST_REBUILD:-}" != 1 ]; }
+# The name by which people and drivers find the newest image: replaced, never missing.
+publish() {
+	[ "$(readlink "$store/debian" || :)" = "debian-12-$key" ] || {
+		ln -sfn "debian-12-$key" "$store/.debian.$$"
+		mv -T "$store/.debian.$$" "$store/debian"
+	}
+	say "image: $image"
+}
+
+mkdir -p "$store" || die "cannot create $store"
+# One build at a time. The lock goes away with this process, however it ends.
+exec 9>"$store/.lock"
+if ! flock -n 9; then
+	say "waiting for another build in $store"
+	before=$(stat -c %i "$image" 2>/dev/null || :)
+	flock 9
+	# A forced rebuild that somebody has just done need not be done twice.
+	[ "$(stat -c %i "$image" 2>/dev/null || :)" = "$before" ] || ATTEST_GUEST_REBUILD=
+fi
+if current; then
+	publish
+	exit 0
+fi
+
+# --- what this host must have ---
+missing=
+for need in mmdebstrap:mmdebstrap mkfs.erofs:erofs-utils cpio:cpio zstd:zstd xz:xz-utils lz4:lz4 \
+	modprobe:kmod depmod:kmod apt-get:apt; do
+	PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
+done
+[ -z "$missing" ] || die "not installed:$missing. On Debian: apt-get install$missing"
+export PATH="$PATH:/usr/sbin:/sbin"
+[ "$(dpkg --print-architecture)" = amd64 ] || die "builds amd64 guests on amd64 hosts only"
+if [ "$(id -u)" = 0 ]; then
+	mode=root
+else
+	mode=unshare user=$(id -un)
+	command -v newuidmap >/dev/null ||
+		die "as an ordinary user, newuidmap is needed: apt-get install uidmap (or run this as root)"
+	for file in /etc/subuid /etc/subgid; do
+		grep -Eqs "^($user|$(id -u)):" $file || die "$file has no range for $user:" \
+			"run 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user' as root (or run this as root)"
+	done
+	unshare --user true 2>/dev/null || die "this kernel lets ordinary users make no user namespace:" \
+		"set kernel.unprivileged_userns_clone=1 and user.max_user_namespaces (or run this as root)"
+fi
+
+# --- the build ---
+# What a killed build left. We hold the lock, so nobody is at work there.
+rm -rf "$store"/.build.*
+temp=$(mktemp -d "$store/.build.XXXXXX")
+trap 'rm -rf "$temp"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+chmod 755 "$temp"
+sh "$here/debstrap.sh" "$mode" "$store" "$temp" || die "the build failed; the log is in $store/build.log"
+
+sh "$here/image-json.sh" "$mode" >"$temp/image.json"
+if [ -d "$image" ]; then
+	# A forced rebuild: machines that run keep their open files, new ones find the new image.
+	mv "$image" "$temp.old"
+	mv "$temp" "$image"
+	rm -rf "$temp.old"
+else
+	mv "$temp" "$image"
+fi
+publish

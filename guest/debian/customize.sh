@@ -1,0 +1,84 @@
+#!/bin/sh
+# customize.sh TREE: turns the tree that mmdebstrap has installed into the default guest. Runs as
+# mmdebstrap's hook, outside of the chroot, as root or as the root of a user namespace: there only
+# TREE is writable and readable for sure, so build.sh has put this folder into TREE/attest-build.
+# The results (vmlinuz, vmlinux, initrd, root.erofs, versions) go to TREE/attest-build/out, from where
+# mmdebstrap copies them. What remains at the end is the tree itself.
+set -eu
+tree=$1
+work=$tree/attest-build
+out=$work/out
+mkdir -p "$out" "$work/debs"
+
+say() { echo "guest: $*"; }
+
+# --- kernel and busybox: unpacked, not installed (see packages) ---
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+kernel=$(apt-cache depends --important linux-image-cloud-amd64 |
+	sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+[ -n "$kernel" ] || { say "linux-image-cloud-amd64 names no kernel package" >&2; exit 1; }
+release=${kernel#linux-image-}
+say "fetching $kernel and busybox-static"
+# download-only install puts the files into apt's archives, that build.sh keeps for the next build;
+# they are found there by name.
+archives=$tree/var/cache/apt/archives
+(cd "$archives" && apt-get -qq download "$kernel" busybox-static)
+for name in "$kernel" busybox-static; do
+	# Several versions may lie in the cache: the newest download is the one that apt chose.
+	version=$(apt-cache policy "$name" | sed -n 's/^ *Candidate: //p')
+	deb=$archives/${name}_$(printf %s "$version" | sed 's/:/%3a/g')_amd64.deb
+	dpkg-deb -x "$deb" "$work/debs/$name"
+	echo "$name $version" >>"$out/versions"
+done
+cp -a "$work/debs/$kernel/lib/modules" "$tree/usr/lib/"
+depmod -b "$tree" "$release"
+cp "$work/debs/$kernel/boot/vmlinuz-$release" "$out/vmlinuz"
+cp "$work/debs/$kernel/boot/config-$release" "$tree/boot/"
+say "taking the ELF kernel out of vmlinuz"
+sh "$work/extract-vmlinux.sh" "$out/vmlinuz" "$out/vmlinux"
+say "packing the initrd"
+sh "$work/make-initrd.sh" "$tree" "$release" "$work/debs/busybox-static/bin/busybox" \
+	"$work/init" "$work/initrd-modules" "$out/initrd"
+
+# --- configuration ---
+say "configuring the system"
+cp -rT --no-preserve=ownership "$work/files" "$tree"
+sed 's/#.*//' "$work/masked-units" | while read -r unit; do
+	[ -z "$unit" ] || ln -sfn /dev/null "$tree/etc/systemd/system/$unit"
+done
+wants=$tree/etc/systemd/system/multi-user.target.wants
+rm -f "$wants/ssh.service" "$tree/etc/systemd/system/sshd.service"
+ln -sfn /lib/systemd/system/systemd-networkd.service "$wants/systemd-networkd.service"
+ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
+rm -f "$tree"/etc/ssh/ssh_host_*
+# As nixpkgs' test machines have it: root without a password, for emergency mode and su.
+sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
+# Empty, not "uninitialized": systemd makes one up at each boot, without first-boot actions.
+: >"$tree/etc/machine-id"
+rm -f "$tree/var/lib/dbus/machine-id" "$tree/etc/resolv.conf" "$tree/var/lib/systemd/random-seed"
+mkdir -p "$tree/var/lib/dbus"
+ln -s /etc/machine-id "$tree/var/lib/dbus/machine-id"
+# nginx would add the time of a DNS lookup to many tests: no name server, no search.
+echo "# no name server: names come from /etc/hosts" >"$tree/etc/resolv.conf"
+
+# --- what nobody needs at run time ---
+rm -rf "$tree"/usr/share/bash-completion "$tree"/usr/share/info/* "$tree"/usr/share/lintian \
+	"$tree"/usr/share/zsh "$tree"/var/cache/debconf/* "$tree"/var/log/*.log "$tree"/var/log/apt \
+	"$tree"/var/lib/apt/lists/* "$tree"/usr/lib/udev/hwdb.bin "$tree"/usr/lib/udev/hwdb.d \
+	"$tree"/var/backups/*
+(cd "$tree" && chroot . dpkg-query -W -f '${Package} ${Version}\n') >>"$out/versions"
+
+# --- the root file system ---
+say "packing root.erofs"
+# Uncompressed: decompression costs the emulated CPU more than reading costs the host, and the page
+# cache of the host is shared by all machines anyway.
+# mmdebstrap has /proc, /sys and /dev mounted below the tree while hooks run. A bind mount without what
+# is mounted below it shows the tree alone; it is made in a mount namespace of its own and so needs no
+# clean-up. (Excluding the paths is not enough: mkfs.erofs reads the attributes of all files first.)
+mkdir "$work/bare"
+unshare --mount sh -eu -c '
+	mount --bind "$1" "$2"
+	mkfs.erofs --quiet --exclude-path=attest-build \
+		--exclude-regex="^(dev|run|tmp|var/cache/apt/archives)/." "$3" "$2"
+' sh "$tree" "$work/bare" "$out/root.erofs" >"$work/mkfs.log" 2>&1 ||
+	{ cat "$work/mkfs.log" >&2; exit 1; }

@@ -1,0 +1,31 @@
+#!/bin/sh
+# image-json.sh MODE: prints the description of the image. Built by an ordinary user (MODE unshare),
+# an image has no tree: its files would belong to other users, and containers need root anyway.
+set -eu
+tree='"tree": "tree",' nspawn=', "nspawn"'
+[ "$1" = root ] || tree= nspawn=
+
+# Why each word, in order of appearance:
+#   rootfstype/root   read by our init (root=) and by people
+#   quiet loglevel    each byte on an emulated serial port is an exit; warnings still come through
+#   panic=-1          a dead guest ends at once instead of hanging (QEMU: with -no-reboot)
+#   net.ifnames=0     eth0, eth1, ... in the order of the devices, whatever the machine type
+#   cryptomgr.notests, no self tests of algorithms; tsc/no_timer_check: no calibration loops
+#   mitigations=off   the guest runs only what the test gives it
+#   audit, apparmor   nothing here uses them
+cat <<JSON
+{
+  "format": 1,
+  "name": "debian-12",
+  "backends": ["qemu", "firecracker", "cloud_hypervisor"$nspawn],
+  "kernel": "vmlinuz",
+  "vmlinux": "vmlinux",
+  "initrd": "initrd",
+  "root": "root.erofs",
+  "root_format": "erofs",
+  $tree
+  "cmdline": "root=/dev/vda panic=-1 quiet loglevel=4 net.ifnames=0 no_timer_check cryptomgr.notests random.trust_cpu=on mitigations=off audit=0 apparmor=0",
+  "channel": "backdoor",
+  "seed": "initrd"
+}
+JSON
