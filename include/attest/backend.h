@@ -24,13 +24,13 @@ struct NetworkAttachment {
   std::string mac;     ///< "52:54:00:12:01:02"
   std::string ipv4;    ///< "192.168.1.2", always /24
   std::string ipv6;    ///< "2001:db8:1::2", always /64
-  std::string socket;  ///< unix socket of the in-process switch: 4-byte big-endian length, then the frame
+  std::string socket;  ///< of the in-process switch: 4-byte big-endian length, then the frame
   std::string vde;     ///< directory of a vde_switch, for start scripts
 };
 
 /// A file that the machine must have from its first moment on.
 struct SeedFile {
-  std::string path;     ///< absolute, in the machine
+  std::string path;  ///< absolute, in the machine
   std::string content;
   unsigned mode = 0644;
 };
@@ -43,12 +43,12 @@ struct Gone {
 
 /// Everything a backend is given; it asks nothing back.
 struct BackendContext {
-  std::string machine;                     ///< its name
-  MachineConfig config;                    ///< validated
+  std::string machine;   ///< its name
+  MachineConfig config;  ///< validated
   std::vector<NetworkAttachment> network;
-  std::vector<SeedFile> seed;              ///< hostname, hosts, addresses, the config's files
-  std::filesystem::path work_dir;          ///< exists, short, private to the machine
-  boost::asio::any_io_executor loop;       ///< every call below happens on it
+  std::vector<SeedFile> seed;         ///< hostname, hosts, addresses, the config's files
+  std::filesystem::path work_dir;     ///< exists, short, private to the machine
+  boost::asio::any_io_executor loop;  ///< every call below happens on it
   /// Takes console bytes as they come; whole lines are made of them elsewhere. Never blocks.
   std::function<void(std::string_view)> console;
 };

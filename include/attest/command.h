@@ -8,9 +8,9 @@ namespace attest {
 
 /// What a command printed and how it ended.
 struct CommandResult {
-  int exit_code = 0;                  ///< 128 + N when signal N ended it
-  std::string output;                 ///< stdout, byte for byte
-  std::string error_output;           ///< stderr, byte for byte
+  int exit_code = 0;                      ///< 128 + N when signal N ended it
+  std::string output;                     ///< stdout, byte for byte
+  std::string error_output;               ///< stderr, byte for byte
   std::chrono::milliseconds duration{0};  ///< seen from the host
 };
 
@@ -27,7 +27,7 @@ struct WaitOptions {
 
 /// wait_for_unit().
 struct UnitOptions {
-  std::string user;                                  ///< a user's own manager instead of the system's
+  std::string user;  ///< a user's own manager instead of the system's
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
 };
 

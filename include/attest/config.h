@@ -52,9 +52,9 @@ struct MountConfig {
 
 /// A file of the host that is in the machine when it boots.
 struct FileConfig {
-  std::string from;         ///< path on the host
-  std::string to;           ///< absolute path in the machine
-  std::string mode{"0644"}; ///< octal
+  std::string from;          ///< path on the host
+  std::string to;            ///< absolute path in the machine
+  std::string mode{"0644"};  ///< octal
   bool operator==(const FileConfig&) const = default;
 };
 
@@ -77,27 +77,27 @@ struct LoopbackConfig {
 /// run-<name>-vm. At most one of image, kernel, start_script is given.
 struct MachineConfig {
   std::string backend{"qemu"};
-  std::string image;                      ///< directory with image.json, or a name in the image cache; default "debian"
-  std::string kernel, initrd;             ///< paths, for direct kernel boot
-  std::string cmdline;                    ///< appended to the kernel command line
-  std::vector<DiskConfig> disks;          ///< after the root disk, in order
-  std::string start_script;               ///< path of a nixpkgs-built run-<name>-vm
+  std::string image;  ///< directory with image.json, or a name in the cache; default "debian"
+  std::string kernel, initrd;     ///< paths, for direct kernel boot
+  std::string cmdline;            ///< appended to the kernel command line
+  std::vector<DiskConfig> disks;  ///< after the root disk, in order
+  std::string start_script;       ///< path of a nixpkgs-built run-<name>-vm
   int memory_mb = 512;
   int vcpus = 1;
-  std::vector<int> vlans{1};              ///< VLAN numbers (1..254), one NIC each, in order
-  std::string network;                    ///< nspawn: veth, host or none
+  std::vector<int> vlans{1};  ///< VLAN numbers (1..254), one NIC each, in order
+  std::string network;        ///< nspawn: veth, host or none
   std::vector<MountConfig> mounts;
   std::vector<FileConfig> files;
   std::map<std::string, std::string> env;          ///< for every command in the machine
   std::map<std::string, std::string> credentials;  ///< systemd credentials
   Accel accel = Accel::automatic;
   Ready ready = Ready::basic;
-  std::string firmware;                   ///< path given to QEMU as -bios
-  bool graphics = false;                  ///< a VGA card (no window is opened)
-  std::vector<std::string> extra_args;    ///< appended to the hypervisor's command line
-  bool allow_reboot = false;              ///< a guest's reboot restarts it instead of ending it
-  bool debug_boot = false;                ///< kernel and systemd log everything to the console
-  bool internet = false;                  ///< a NIC with a way out through the host
+  std::string firmware;                 ///< path given to QEMU as -bios
+  bool graphics = false;                ///< a VGA card (no window is opened)
+  std::vector<std::string> extra_args;  ///< appended to the hypervisor's command line
+  bool allow_reboot = false;            ///< a guest's reboot restarts it instead of ending it
+  bool debug_boot = false;              ///< kernel and systemd log everything to the console
+  bool internet = false;                ///< a NIC with a way out through the host
   QemuConfig qemu;
   LoopbackConfig loopback;
   bool operator==(const MachineConfig&) const = default;
@@ -105,16 +105,17 @@ struct MachineConfig {
 
 /// Everything that a Driver needs to know.
 struct Config {
-  std::string name{"attest"};                       ///< in reports
-  std::vector<int> vlans;                           ///< VLANs that exist even if no machine names them
+  std::string name{"attest"};  ///< in reports
+  std::vector<int> vlans;      ///< VLANs that exist even if no machine names them
   Timeouts timeouts;
-  std::map<std::string, MachineConfig> machines;    ///< by name; node numbers follow the alphabet
+  std::map<std::string, MachineConfig> machines;  ///< by name; node numbers follow the alphabet
   bool operator==(const Config&) const = default;
 
   /// Reads JSON text. Throws Error{usage} naming the JSON path, what was expected, what came,
   /// and the nearest valid key for an unknown one. Comments are not JSON and are refused.
   static Config from_json(std::string_view text);
-  /// Reads a JSON file; relative paths in it are relative to that file. Throws Error{usage}, Error{host}.
+  /// Reads a JSON file; relative paths in it are relative to that file. Throws Error{usage},
+  /// Error{host}.
   static Config from_file(const std::string& path);
   /// The whole config as indented JSON, defaults included; from_json(to_json()) is the same value.
   std::string to_json() const;

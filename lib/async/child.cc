@@ -89,7 +89,8 @@ std::string find_program(const std::string& program) {
   if (program.find('/') != std::string::npos)
     return ::access(program.c_str(), X_OK) == 0 ? program : "";
   const char* path = std::getenv("PATH");
-  std::string_view rest = path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest =
+      path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   while (true) {
     auto end = rest.find(':');
     std::string candidate(rest.substr(0, end));
@@ -121,7 +122,8 @@ Child::Child(asio::any_io_executor loop, ChildSpec spec) {
   if (spec.argv.empty()) throw Error(Error::Kind::usage, "a child process needs a program");
   std::string program = find_program(spec.argv[0]);
   if (program.empty())
-    throw Error(Error::Kind::host, "the program '" + spec.argv[0] + "' was not found or is not executable")
+    throw Error(Error::Kind::host,
+                "the program '" + spec.argv[0] + "' was not found or is not executable")
         .hint("install it, or give its path");
   for (int standard : {0, 1, 2})
     if (!spec.fds.contains(standard)) spec.fds.emplace(standard, dev_null());
@@ -145,8 +147,8 @@ Child::Child(asio::any_io_executor loop, ChildSpec spec) {
   std::vector<std::string> arguments(spec.argv.begin() + 1, spec.argv.end());
   std::filesystem::path cwd = spec.cwd.empty() ? std::filesystem::path(".") : spec.cwd;
   process::error_code failure;
-  auto started = launcher(loop, failure, program, arguments, process::process_start_dir(cwd.string()),
-                          Hook{&spec});
+  auto started = launcher(loop, failure, program, arguments,
+                          process::process_start_dir(cwd.string()), Hook{&spec});
   if (failure) throw base::sys_error("starting '" + program + "'", failure.value());
   impl_ = std::make_shared<Impl>(loop, std::move(started));
 

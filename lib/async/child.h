@@ -22,9 +22,9 @@ struct ExitStatus {
 
 /// What to start, and with which descriptors.
 struct ChildSpec {
-  std::vector<std::string> argv;             ///< argv[0] is looked up on PATH unless it has a slash
-  std::filesystem::path cwd;                 ///< empty: ours
-  std::map<std::string, std::string> env;    ///< on top of our environment
+  std::vector<std::string> argv;           ///< argv[0] is looked up on PATH unless it has a slash
+  std::filesystem::path cwd;               ///< empty: ours
+  std::map<std::string, std::string> env;  ///< on top of our environment
   /// Descriptors for the child by the number it sees. 0, 1 and 2 default to /dev/null: a child
   /// that inherited the test's stdout would keep a CI's pipe open for ever. All others are closed.
   std::map<int, base::Fd> fds;

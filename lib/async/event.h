@@ -7,7 +7,8 @@ namespace attest::async {
 /// A flag that coroutines can wait for; stays set until reset(). Loop thread only.
 class Event {
  public:
-  explicit Event(asio::any_io_executor loop) : timer_(loop, asio::steady_timer::time_point::max()) {}
+  explicit Event(asio::any_io_executor loop)
+      : timer_(loop, asio::steady_timer::time_point::max()) {}
 
   bool is_set() const noexcept { return set_; }
   /// Wakes all who wait.

@@ -24,8 +24,7 @@ class FdStream final : public Stream {
     if (failure == asio::error::eof || failure == asio::error::connection_reset ||
         failure.value() == EIO || failure == asio::error::bad_descriptor)
       co_return 0;
-    if (failure == asio::error::operation_aborted)
-      throw boost::system::system_error(failure);
+    if (failure == asio::error::operation_aborted) throw boost::system::system_error(failure);
     if (failure) throw base::sys_error("reading from the machine", failure.value());
     co_return count;
   }
@@ -33,8 +32,7 @@ class FdStream final : public Stream {
   Task<void> write_all(std::string_view bytes) override {
     auto [failure, count] = co_await asio::async_write(
         descriptor_, asio::buffer(bytes.data(), bytes.size()), asio::as_tuple(asio::use_awaitable));
-    if (failure == asio::error::operation_aborted)
-      throw boost::system::system_error(failure);
+    if (failure == asio::error::operation_aborted) throw boost::system::system_error(failure);
     if (failure) throw base::sys_error("writing to the machine", failure.value());
   }
 

@@ -18,12 +18,11 @@ template <class T>
 Task<T> within(Deadline deadline, std::string step, Task<T> op) {
   auto loop = co_await asio::this_coro::executor;
   asio::steady_timer timer(loop, deadline.at());
-  auto done = co_await asio::experimental::make_parallel_group(
-                  asio::co_spawn(loop, std::move(op), asio::deferred),
-                  timer.async_wait(asio::deferred))
-                  .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
-  if (std::get<0>(done)[0] == 1)
-    throw Error(Error::Kind::timeout, "deadline passed").during(step);
+  auto done =
+      co_await asio::experimental::make_parallel_group(
+          asio::co_spawn(loop, std::move(op), asio::deferred), timer.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  if (std::get<0>(done)[0] == 1) throw Error(Error::Kind::timeout, "deadline passed").during(step);
   if (std::get<1>(done)) std::rethrow_exception(std::get<1>(done));
   if constexpr (!std::is_void_v<T>) co_return std::move(std::get<2>(done));
 }

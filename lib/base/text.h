@@ -22,7 +22,8 @@ std::string shell_join(const std::vector<std::string>& words);
 std::string dedent(std::string_view text);
 /// The last `n` lines of `text`.
 std::string last_lines(std::string_view text, std::size_t n);
-/// Control and escape sequences removed or made visible, invalid UTF-8 replaced: safe for a terminal.
+/// Control and escape sequences removed or made visible, invalid UTF-8 replaced: safe for a
+/// terminal.
 std::string printable(std::string_view text);
 /// The candidate with the smallest edit distance, if one is near enough to be a typo; else "".
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -32,19 +32,23 @@ Task<std::string> output_of(asio::any_io_executor loop, std::string script) {
 TEST(Child, RunsTheLaunchHookInAGroupOfItsOwn) {
   Loop loop;
   // Field 5 of stat is the process group; the hook makes it the pid.
-  EXPECT_EQ(loop.run(output_of(loop.executor(), "read -r a b c d e f </proc/$$/stat; [ $e = $$ ] && echo own")), "own\n");
+  EXPECT_EQ(loop.run(output_of(loop.executor(),
+                               "read -r a b c d e f </proc/$$/stat; [ $e = $$ ] && echo own")),
+            "own\n");
 }
 
 TEST(Child, HasADeathSignalAndNoInheritedDescriptors) {
   Loop loop;
   int leak = ::dup(1);  // deliberately not close-on-exec
-  EXPECT_THAT(loop.run(output_of(loop.executor(), "ls /proc/self/fd | sort -n | tr '\\n' ' '")), testing::StartsWith("0 1 2 3"));
+  EXPECT_THAT(loop.run(output_of(loop.executor(), "ls /proc/self/fd | sort -n | tr '\\n' ' '")),
+              testing::StartsWith("0 1 2 3"));
   ::close(leak);
 }
 
 TEST(Child, HasACleanSignalMask) {
   Loop loop;
-  EXPECT_EQ(loop.run(output_of(loop.executor(), "grep SigBlk /proc/self/status")), "SigBlk:\t0000000000000000\n");
+  EXPECT_EQ(loop.run(output_of(loop.executor(), "grep SigBlk /proc/self/status")),
+            "SigBlk:\t0000000000000000\n");
 }
 
 TEST(Child, SaysHowItEnded) {
