@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,18 +100,34 @@ class Backend {
 /// Makes a backend for one machine.
 using BackendFactory = std::function<std::unique_ptr<Backend>(BackendContext)>;
 
+/// Something that this host lacks.
+struct Missing {
+  std::string capability;  ///< as in ATTEST_REQUIRE: "kvm", "tun", "qemu"
+  std::string text;        ///< the reason and the remedy
+};
+
 /// One kind of backend: how to make one, and what the host must have for it.
 struct BackendEntry {
   BackendFactory make;
-  /// Why this host cannot run such a machine, with the remedy, or "" if it can. Probed before
-  /// anything boots; may take seconds once per boot of the host, then it is cached.
-  std::function<std::string(const MachineConfig&)> missing = {};
-  /// True if its machines need the sandbox's network namespace.
-  bool needs_network_namespace = false;
+  /// What this host lacks for such a machine; nullopt if it can run. Probed before anything
+  /// boots; may take seconds once per boot of the host, then it is cached.
+  std::function<std::optional<Missing>(const MachineConfig&)> missing = {};
+  /// How such a machine would run, for the header line: "qemu/tcg".
+  std::function<std::string(const MachineConfig&)> describe = {};
 };
 
 /// Backends by the name that a config uses. Built by hand in one place (lib/entry/builtin.cc);
 /// add your own to a copy.
 using Backends = std::map<std::string, BackendEntry, std::less<>>;
+
+/// What a Driver takes from its surroundings; make_driver() fills it with the standard parts.
+struct DriverSetup {
+  Backends backends;
+  std::filesystem::path work_dir;  ///< short, private to this driver, exists
+  /// Takes whole lines for people: who ("web", or "" for attest itself) and what. Any thread.
+  std::function<void(std::string_view who, std::string_view text)> say = [](auto, auto) {};
+  double timeout_factor = 1;       ///< scales every timeout
+  std::filesystem::path output;    ///< console logs go to <output>/<machine>/console.log; empty: nowhere
+};
 
 }  // namespace attest

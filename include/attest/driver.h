@@ -13,8 +13,8 @@
 
 namespace attest {
 
-/// What a Driver takes from its surroundings. make_driver() fills it with the standard parts.
-struct DriverSetup;
+struct DriverSetup;  // attest/backend.h
+struct Missing;
 
 /// Owns the machines of a config, their networks and the event loop that serves them. The
 /// destructor ends every machine at once; nothing of them is left. Neither copied nor moved.
@@ -36,8 +36,9 @@ class Driver {
   /// that failed are joined into one Error with the name of each.
   void start_all(Here here = Here::current());
   const Config& config() const noexcept;
-  /// Why this host cannot run these machines, with the remedy; "" if it can. Boots nothing.
-  std::string missing();
+  /// What this host lacks for these machines, each with the remedy; empty if it can run them.
+  /// Boots nothing. Missing is in attest/backend.h.
+  std::vector<Missing> missing();
 
  private:
   struct Impl;
