@@ -156,12 +156,15 @@ std::string printable(std::string_view text) {
       used = escape_length(text);
     } else if (c == '\t' || (c >= 0x20 && c < 0x7F)) {
       safe += static_cast<char>(c);
-    } else if (c >= 0x80 && (used = utf8_length(text)) > 0) {
-      // U+0080..U+009F are control characters too; some terminals obey them.
-      if (!(c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0)) safe += text.substr(0, used);
     } else if (c >= 0x80) {
-      used = 1;
-      safe += "\xEF\xBF\xBD";
+      std::size_t length = utf8_length(text);
+      used = std::max<std::size_t>(length, 1);
+      // U+0080..U+009F are control characters too; some terminals obey them.
+      bool control = length == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+      if (length == 0)
+        safe += "\xEF\xBF\xBD";
+      else if (!control)
+        safe += text.substr(0, used);
     } else if (c != '\r' && c != '\n' && c != 0x7F) {
       safe += '^';
       safe += static_cast<char>(c + '@');
