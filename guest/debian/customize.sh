@@ -42,6 +42,10 @@ sh "$work/make-initrd.sh" "$tree" "$release" "$work/debs/busybox-static/bin/busy
 
 # --- configuration ---
 say "configuring the system"
+sed 's/#.*//' "$work/removed-files" | while read -r pattern; do
+	# Unquoted: the pattern is to expand.
+	[ -z "$pattern" ] || (cd "$tree" && rm -rf $pattern)
+done
 cp -rT --no-preserve=ownership "$work/files" "$tree"
 sed 's/#.*//' "$work/masked-units" | while read -r unit; do
 	[ -z "$unit" ] || ln -sfn /dev/null "$tree/etc/systemd/system/$unit"
@@ -50,22 +54,16 @@ wants=$tree/etc/systemd/system/multi-user.target.wants
 rm -f "$wants/ssh.service" "$tree/etc/systemd/system/sshd.service"
 ln -sfn /lib/systemd/system/systemd-networkd.service "$wants/systemd-networkd.service"
 ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
-rm -f "$tree"/etc/ssh/ssh_host_*
 # As nixpkgs' test machines have it: root without a password, for emergency mode and su.
 sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
 # Empty, not "uninitialized": systemd makes one up at each boot, without first-boot actions.
 : >"$tree/etc/machine-id"
-rm -f "$tree/var/lib/dbus/machine-id" "$tree/etc/resolv.conf" "$tree/var/lib/systemd/random-seed"
 mkdir -p "$tree/var/lib/dbus"
 ln -s /etc/machine-id "$tree/var/lib/dbus/machine-id"
-# nginx would add the time of a DNS lookup to many tests: no name server, no search.
+# mmdebstrap leaves the host's: a lookup in the guest must fail at once, not wait for that server.
+rm -f "$tree/etc/resolv.conf"
 echo "# no name server: names come from /etc/hosts" >"$tree/etc/resolv.conf"
 
-# --- what nobody needs at run time ---
-rm -rf "$tree"/usr/share/bash-completion "$tree"/usr/share/info/* "$tree"/usr/share/lintian \
-	"$tree"/usr/share/zsh "$tree"/var/cache/debconf/* "$tree"/var/log/*.log "$tree"/var/log/apt \
-	"$tree"/var/lib/apt/lists/* "$tree"/usr/lib/udev/hwdb.bin "$tree"/usr/lib/udev/hwdb.d \
-	"$tree"/var/backups/*
 (cd "$tree" && chroot . dpkg-query -W -f '${Package} ${Version}\n') >>"$out/versions"
 
 # --- the root file system ---

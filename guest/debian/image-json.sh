@@ -10,9 +10,11 @@ tree='"tree": "tree",' nspawn=', "nspawn"'
 #   quiet loglevel    each byte on an emulated serial port is an exit; warnings still come through
 #   panic=-1          a dead guest ends at once instead of hanging (QEMU: with -no-reboot)
 #   net.ifnames=0     eth0, eth1, ... in the order of the devices, whatever the machine type
-#   cryptomgr.notests, no self tests of algorithms; tsc/no_timer_check: no calibration loops
+#   no_timer_check    a slow host's late timer interrupts are no broken timer
+#   cryptomgr.notests no self tests of algorithms
+#   random.trust_cpu  entropy at once where the CPU has RDRAND
 #   mitigations=off   the guest runs only what the test gives it
-#   audit, apparmor   nothing here uses them
+#   audit, lsm        no audit, no SELinux or AppArmor: nothing here uses them
 cat <<JSON
 {
   "format": 1,
@@ -24,7 +26,7 @@ cat <<JSON
   "root": "root.erofs",
   "root_format": "erofs",
   $tree
-  "cmdline": "root=/dev/vda panic=-1 quiet loglevel=4 net.ifnames=0 no_timer_check cryptomgr.notests random.trust_cpu=on mitigations=off audit=0 apparmor=0",
+  "cmdline": "root=/dev/vda panic=-1 quiet loglevel=4 net.ifnames=0 no_timer_check cryptomgr.notests random.trust_cpu=on mitigations=off audit=0 lsm=landlock,yama",
   "channel": "backdoor",
   "seed": "initrd"
 }

@@ -10,7 +10,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/lower" "$root/over" "$root/root" \
 	"$root/modules" "$root/attest"
 cp "$busybox" "$root/bin/busybox"
-for applet in sh mount mkdir insmod cp sleep sync poweroff reboot switch_root setsid \
+for applet in sh mount mkdir mknod insmod cp sleep sync poweroff reboot switch_root setsid \
 	ls cat dmesg umount; do
 	ln -s busybox "$root/bin/$applet"
 done
@@ -42,9 +42,14 @@ done | while read -r how path _; do
 	file=${path##*/}
 	[ ! -e "$root/modules/$file" ] || continue
 	copy_module "$path" "$root/modules/$file"
-	echo "/modules/$file" >>"$root/modules-load"
+	echo "$file" >>"$root/modules-load"
 done
 [ -s "$root/modules-load" ]
+
+# Of the nodes by which the kernel loads modules on demand, those that tests may open: a line of
+# modules.devname is "module node c10:200". (systemd would run two programs at each boot for them.)
+sed -n -E 's/^(btrfs|dm_mod|fuse|loop|tun|vhost_net|vhost_vsock) ([^ ]+) c([0-9]+):([0-9]+)$/\2 \3 \4/p' \
+	"$tree/usr/lib/modules/$release/modules.devname" >"$root/nodes"
 
 # Sorted and with one owner and one time, so that the same inputs give the same archive.
 find "$root" -exec touch -h -d @1 {} +
