@@ -120,10 +120,12 @@ struct Config {
   /// The whole config as indented JSON, defaults included; from_json(to_json()) is the same value.
   std::string to_json() const;
   /// Applies one "path=value" on top, as --attest_set does: machines.web.memory_mb=512. The value
-  /// is JSON, or a plain string where that is what the key holds. Throws Error{usage}.
+  /// is JSON, or a plain string where that is what the key holds; a list or an object replaces what
+  /// was there. Machines must exist already. Throws Error{usage}, and has then changed nothing.
   void set(std::string_view assignment);
-  /// Throws Error{usage} for what parses and still cannot be run: names that are no host names,
-  /// VLANs out of range, image and kernel both given, no machines.
+  /// Throws Error{usage} for what cannot be run. from_json() has checked single values already
+  /// (names, ranges); this does so again for those set in C++, and checks what spans several keys:
+  /// image and kernel both given, no machines.
   void validate() const;
 };
 

@@ -1,0 +1,158 @@
+// The descriptions of all config structs: the one place where a new key is added. Each sentence
+// ends up in docs/config.md and docs/config.schema.json.
+#pragma once
+#include "attest/config.h"
+#include "lib/core/config_fields.h"
+
+#include <array>
+
+namespace attest::core::config {
+
+using namespace std::string_view_literals;
+
+inline constexpr Rule seconds_rule{
+    .what = "a whole number of seconds", .min = 1, .max = 31'536'000};
+inline constexpr Rule vlans_rule{.what = "a VLAN number", .min = 1, .max = 254, .unique = true};
+inline constexpr Rule path_rule{.form = Form::path};
+inline constexpr Rule needed_path_rule{.form = Form::path, .filled = true, .required = true};
+inline constexpr Rule guest_path_rule{.form = Form::guest_path, .filled = true, .required = true};
+
+inline constexpr std::array disk_formats{""sv, "raw"sv, "qcow2"sv};
+inline constexpr std::array networks{""sv, "veth"sv, "host"sv, "none"sv};
+inline constexpr std::array shells{"bash"sv, "sh"sv};
+
+template <>
+struct Names<Accel> {
+  static constexpr std::array all{"auto"sv, "kvm"sv, "tcg"sv};
+  static_assert(static_cast<int>(Accel::tcg) + 1 == all.size());
+};
+
+template <>
+struct Names<Ready> {
+  static constexpr std::array all{"agent"sv, "basic"sv, "multi_user"sv};
+  static_assert(static_cast<int>(Ready::multi_user) + 1 == all.size());
+};
+
+template <>
+struct Fields<Timeouts> {
+  static constexpr auto all = std::tuple{
+      field("boot", &Timeouts::boot, "From a machine's start to its guest's greeting.",
+            seconds_rule),
+      field("command", &Timeouts::command, "One command.", seconds_rule),
+      field("wait", &Timeouts::wait, "One wait_for_... call.", seconds_rule),
+      field("shutdown", &Timeouts::shutdown, "An orderly power-off.", seconds_rule),
+      field("global", &Timeouts::global, "The whole driver, from its first machine's start.",
+            seconds_rule),
+  };
+};
+
+template <>
+struct Fields<DiskConfig> {
+  static constexpr auto shorthand = "path"sv;
+  static constexpr auto all = std::tuple{
+      field("path", &DiskConfig::path,
+            "An existing image on the host; leave it out for a blank disk of size_mb.", path_rule),
+      field("format", &DiskConfig::format,
+            "The image's format; empty: by the ending of its name, else raw.",
+            {.choices = disk_formats}),
+      field("size_mb", &DiskConfig::size_mb, "Size of a blank disk; 0 if there is a path.",
+            {.what = "a whole number of MiB", .max = 16'777'216}),
+      field("read_only", &DiskConfig::read_only,
+            "Refuse writes; otherwise they go to an overlay that ends with the machine."),
+  };
+};
+
+template <>
+struct Fields<MountConfig> {
+  static constexpr auto all = std::tuple{
+      field("host", &MountConfig::host, "A directory on the host.", needed_path_rule),
+      field("guest", &MountConfig::guest, "Where the machine sees it.", guest_path_rule),
+      field("writable", &MountConfig::writable, "Let the machine change it."),
+  };
+};
+
+template <>
+struct Fields<FileConfig> {
+  static constexpr auto all = std::tuple{
+      field("from", &FileConfig::from, "A file on the host.", needed_path_rule),
+      field("to", &FileConfig::to, "Its path in the machine.", guest_path_rule),
+      field("mode", &FileConfig::mode, "Its mode in the machine.",
+            {.form = Form::file_mode, .filled = true}),
+  };
+};
+
+template <>
+struct Fields<QemuConfig> {
+  static constexpr auto all = std::tuple{
+      field("binary", &QemuConfig::binary, "The program: a name on PATH, or a path.",
+            {.form = Form::path_or_name, .filled = true}),
+      field("machine", &QemuConfig::machine, "q35, microvm, or any other value of -machine.",
+            {.filled = true}),
+      field("cpu", &QemuConfig::cpu, "Value of -cpu; empty: host under KVM, qemu64 under TCG."),
+  };
+};
+
+template <>
+struct Fields<LoopbackConfig> {
+  static constexpr auto all = std::tuple{
+      field("shell", &LoopbackConfig::shell,
+            "The shell that runs commands; sh is what a guest without bash gets.",
+            {.choices = shells}),
+  };
+};
+
+template <>
+struct Fields<MachineConfig> {
+  using M = MachineConfig;
+  static constexpr auto all = std::tuple{
+      field("backend", &M::backend, "What boots the machine.", {.filled = true}),
+      field("image", &M::image,
+            "A directory with image.json, or a name in the image cache; empty: debian, unless "
+            "kernel or start_script is given.",
+            {.form = Form::path_or_name}),
+      field("kernel", &M::kernel, "A kernel to boot directly, instead of an image.", path_rule),
+      field("initrd", &M::initrd, "The initial RAM disk that goes with kernel.", path_rule),
+      field("cmdline", &M::cmdline, "Appended to the kernel's command line."),
+      field("disks", &M::disks, "Further disks, after the root disk.", {.most = 24}),
+      field("start_script", &M::start_script, "A run-NAME-vm script built by nixpkgs.", path_rule),
+      field("memory_mb", &M::memory_mb, "Memory.",
+            {.what = "a whole number of MiB", .min = 16, .max = 1'048'576}),
+      field("vcpus", &M::vcpus, "Number of processors.", {.min = 1, .max = 255}),
+      field("vlans", &M::vlans, "The VLANs it is on, one network card each, in this order.",
+            vlans_rule),
+      field("network", &M::network, "How a container is connected (nspawn only).",
+            {.choices = networks}),
+      field("mounts", &M::mounts, "Directories of the host that the machine sees."),
+      field("files", &M::files, "Files of the host that are in the machine when it boots."),
+      field("env", &M::env, "Environment variables of every command.", {.keys = Form::env_name}),
+      field("credentials", &M::credentials, "systemd credentials, by name.",
+            {.keys = Form::credential_name}),
+      field("accel", &M::accel,
+            "How instructions run: KVM where it works and TCG elsewhere, or only one of the two."),
+      field("ready", &M::ready,
+            "What the first command waits for: nothing but the agent, basic.target or "
+            "multi-user.target."),
+      field("firmware", &M::firmware, "A firmware image, given to QEMU as -bios.", path_rule),
+      field("graphics", &M::graphics, "Give it a VGA card; no window is opened."),
+      field("extra_args", &M::extra_args, "Appended to the hypervisor's command line."),
+      field("allow_reboot", &M::allow_reboot, "Let the guest's reboot restart the machine."),
+      field("debug_boot", &M::debug_boot, "Let kernel and systemd log everything to the console."),
+      field("internet", &M::internet, "Give it a network card with a way out through the host."),
+      field("qemu", &M::qemu, "Options of the qemu backend."),
+      field("loopback", &M::loopback, "Options of the loopback backend."),
+  };
+};
+
+template <>
+struct Fields<Config> {
+  static constexpr auto all = std::tuple{
+      field("name", &Config::name, "Name of the run, in reports.", {.filled = true}),
+      field("vlans", &Config::vlans, "VLANs that exist even if no machine names them.", vlans_rule),
+      field("timeouts", &Config::timeouts, "Time limits, before the timeout factor."),
+      // Node numbers are the last byte of addresses; 254 is the test itself.
+      field("machines", &Config::machines, "The machines, by name.",
+            {.keys = Form::machine_name, .most = 253}),
+  };
+};
+
+}  // namespace attest::core::config
