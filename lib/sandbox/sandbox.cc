@@ -1,0 +1,207 @@
+#include "attest/sandbox.h"
+
+#include "attest/error.h"
+#include "lib/sandbox/doorman.h"
+#include "lib/sandbox/door_socket.h"
+#include "lib/sandbox/namespaces.h"
+#include "lib/sandbox/outside.h"
+#include "lib/sandbox/reaper.h"
+#include "lib/sandbox/refusal.h"
+#include "lib/sandbox/signals.h"
+#include "lib/sandbox/work_dir.h"
+#include "lib/base/sys_error.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <optional>
+
+namespace attest {
+namespace {
+
+using namespace sandbox;
+
+// What Sandbox::keep points to.
+struct Kept {
+  explicit Kept(base::Fd door) : doorman(std::move(door)) {}
+  Doorman doorman;
+  std::optional<LockedDir> dir;
+};
+
+std::vector<std::string> dir_parents() {
+  const char* tmpdir = std::getenv("TMPDIR");
+  return locked_dir_parents(tmpdir ? tmpdir : "");
+}
+
+// Inside the final process. The door is empty where the host's network is ours anyway.
+Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence) {
+  Sandbox sandbox;
+  auto kept = std::make_shared<Kept>(std::move(door));
+  if (level != SandboxLevel::none) sandbox.work_dir = mount_tmpfs(tmpfs_places());
+  if (sandbox.work_dir.empty()) sandbox.work_dir = kept->dir.emplace(dir_parents()).path();
+  sandbox.level = level;
+  sandbox.sentence = std::move(sentence);
+  sandbox.doorman = &kept->doorman;
+  sandbox.keep = std::move(kept);
+  return sandbox;
+}
+
+// Pid 1 of the new namespaces. Returns in its child only, which is to run the tests.
+void become_tests(const NamespacePlan& plan, base::Fd control) {
+  die_with_parent();
+  // getppid() is 0 for a parent outside, dead or alive; its end of the control socket is not.
+  // A report to a dead parent fails, and so does the reaper's first look at the socket.
+  if (auto refusal = furnish(plan)) {
+    send_report(control.get(), {Report::Kind::refused, refusal->step, refusal->code});
+    ::_exit(1);
+  }
+  pid_t tests = ::fork();
+  if (tests < 0) {
+    send_report(control.get(), {Report::Kind::refused, Step::start, errno});
+    ::_exit(1);
+  }
+  if (tests > 0) {
+    send_report(control.get(), {Report::Kind::ready});
+    reap(tests, std::move(control));
+  }
+  die_with_parent();
+  if (::getppid() != 1) ::_exit(1);
+}
+
+// Forks. Returns a refusal in the calling process, or, in the tests' process, nothing.
+std::optional<Refusal> enter_full(const NamespacePlan& plan, base::Fd& door) {
+  auto [control, control_inside] = packet_pair();
+  auto [door_outside, door_inside] = packet_pair();
+  HeldSignals held;
+  pid_t reaper = clone_into(plan);
+  if (reaper < 0) {
+    Refusal refusal{Step::make_namespaces, errno};
+    held.restore();
+    return refusal;
+  }
+  if (reaper == 0) {
+    control.reset();
+    door_outside.reset();
+    try {
+      become_tests(plan, std::move(control_inside));
+    } catch (...) {
+      ::_exit(1);  // not in the tests yet; the outside sees that no report came
+    }
+    held.restore();
+    door = std::move(door_inside);
+    return std::nullopt;
+  }
+  control_inside.reset();
+  door_inside.reset();
+  auto report = receive_report(control.get());
+  if (report && report->kind == Report::Kind::ready)
+    stay_outside(std::move(control), std::move(door_outside), reaper);
+  int status = 0;
+  ::waitpid(reaper, &status, 0);
+  // Somebody wants the run to end; going on with a weaker sandbox would not be that.
+  if (!report && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) end_like(status);
+  held.restore();
+  return report ? Refusal{report->step, report->value} : Refusal{Step::start, ECHILD};
+}
+
+// Whether this process could move into the namespaces, tried in a child: a process that has
+// moved halfway cannot go back.
+std::optional<Refusal> try_move(const NamespacePlan& plan) {
+  auto [ours, theirs] = packet_pair();
+  HeldSignals held;
+  pid_t child = ::fork();
+  if (child == 0) {
+    ours.reset();
+    auto refusal = move_into(plan);
+    if (refusal) send_report(theirs.get(), {Report::Kind::refused, refusal->step, refusal->code});
+    else send_report(theirs.get(), {Report::Kind::ready});
+    ::_exit(0);
+  }
+  Refusal refusal{Step::start, child < 0 ? errno : ECHILD};
+  theirs.reset();
+  auto report = child < 0 ? std::nullopt : receive_report(ours.get());
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  held.restore();
+  if (!report) return refusal;
+  if (report->kind == Report::Kind::ready) return std::nullopt;
+  return Refusal{report->step, report->value};
+}
+
+// Moves this process itself, with the doorman as its child.
+std::optional<Refusal> enter_in_place(NamespacePlan plan, base::Fd& door) {
+  plan.pid = false;
+  if (auto refusal = try_move(plan)) return refusal;
+  auto [door_outside, door_inside] = packet_pair();
+  HeldSignals held;
+  pid_t tests = ::getpid();
+  pid_t doorman = ::fork();
+  if (doorman == 0) {
+    die_with_parent();
+    if (::getppid() != tests) ::_exit(0);
+    door_inside.reset();
+    stay_beside(std::move(door_outside));
+  }
+  held.restore();
+  base::check(doorman, "forking the doorman");
+  if (auto refusal = move_into(plan))
+    throw base::sys_error("entering namespaces that could be entered a moment ago", refusal->code);
+  door = std::move(door_inside);
+  return std::nullopt;
+}
+
+// Threads of our own making; a thread sanitizer runs one in every process.
+int own_threads(const HostFacts& facts) {
+#ifdef __SANITIZE_THREAD__
+  return facts.process.threads - 1;
+#else
+  return facts.process.threads;
+#endif
+}
+
+std::string none_sentence(const std::string& why, const SandboxOptions& options) {
+  return "no sandbox: " + why +
+         (options.needs_network ? "; machines that need network interfaces on the host cannot run"
+                                : "");
+}
+
+}  // namespace
+
+Sandbox enter_sandbox(SandboxOptions options) {
+  sweep_locked_dirs(dir_parents());
+  if (options.mode == SandboxMode::off)
+    return settle(SandboxLevel::none, {}, none_sentence("switched off", options));
+
+  HostFacts facts = read_host_facts();
+  NamespacePlan plan{facts.needs_user_namespace, true, ::geteuid(), ::getegid()};
+  const char* whose = plan.user ? " (in a user namespace of its own)" : "";
+  base::Fd door;
+
+  Explanation why{"a debugger is attached (pid " + std::to_string(facts.process.tracer) +
+                      "), and breakpoints would be lost in another process",
+                  "detach it, or let the sandbox be chosen automatically"};
+  std::optional<Refusal> refusal;
+  bool threaded = own_threads(facts) > 1;
+  if (threaded) refusal = Refusal{Step::make_namespaces, EINVAL};
+  else if (facts.process.tracer == 0) refusal = enter_full(plan, door);
+  if (door)
+    return settle(SandboxLevel::full, std::move(door),
+                  std::string("full sandbox: network, mounts and processes of its own") + whose);
+  if (refusal) why = explain_refusal(*refusal, facts);
+  if (options.mode == SandboxMode::require)
+    throw Error(Error::Kind::host, "the full sandbox cannot be entered: " + why.cause)
+        .hint(why.remedy);
+
+  std::optional<Refusal> also = threaded ? refusal : enter_in_place(plan, door);
+  std::string advice = facts.process.tracer ? "" : " (" + why.remedy + ")";
+  if (!also)
+    return settle(SandboxLevel::no_pid_namespace, std::move(door),
+                  std::string("sandbox without a pid namespace") + whose + ": " + why.cause + advice);
+  if (facts.process.tracer) {
+    why = explain_refusal(*also, facts);
+    advice = " (" + why.remedy + ")";
+  }
+  return settle(SandboxLevel::none, {}, none_sentence(why.cause + advice, options));
+}
+
+}  // namespace attest
