@@ -62,7 +62,8 @@ publish() {
 }
 
 mkdir -p "$store" || die "cannot create $store"
-# One build at a time. The lock goes away with this process, however it ends.
+# One build at a time. Every process of a build inherits the lock: after a kill -9 of this script the
+# next build waits until mmdebstrap is gone as well.
 exec 9>"$store/.lock"
 if ! flock -n 9; then
 	say "waiting for another build in $store"
@@ -100,15 +101,26 @@ else
 fi
 
 # --- the build ---
-# What a killed build left. We hold the lock, so nobody is at work there.
-rm -rf "$store"/.build.*
+# What a killed build left. We hold the lock, so nobody is at work there. Never into a mount: a
+# chroot may have the host's /dev in it.
+rm -rf --one-file-system "$store"/.build.*
 temp=$(mktemp -d "$store/.build.XXXXXX")
-trap 'rm -rf "$temp"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 chmod 755 "$temp"
-sh "$here/debstrap.sh" "$mode" "$store" "$temp" || die "the build failed; the log is in $store/build.log"
+# In the background, since a shell serves signals only while it waits.
+sh "$here/debstrap.sh" "$mode" "$store" "$temp" &
+worker=$!
+stop() {
+	trap - EXIT
+	kill "$worker" 2>/dev/null || :
+	wait "$worker" 2>/dev/null || :
+	rm -rf --one-file-system "$temp"
+	exit "$1"
+}
+trap 'rm -rf --one-file-system "$temp"' EXIT
+trap 'stop 129' HUP
+trap 'stop 130' INT
+trap 'stop 143' TERM
+wait "$worker" || die "the build failed; the log is in $store/build.log"
 
 sh "$here/image-json.sh" "$mode" >"$temp/image.json"
 if [ -d "$image" ]; then

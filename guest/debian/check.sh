@@ -17,14 +17,19 @@ if [ -z "${ATTEST_CHECK_INNER:-}" ]; then
 	}
 	# One bound around all of it. timeout puts its child into a process group of its own and
 	# signals that group, QEMU included.
+	ATTEST_CHECK_INNER=1 timeout -k 5 "$limit" sh "$0" "$image" &
+	inner=$!
+	trap 'kill "$inner"' TERM INT HUP
 	status=0
-	ATTEST_CHECK_INNER=1 timeout -k 5 "$limit" sh "$0" "$image" || status=$?
+	wait "$inner" || status=$?
 	[ $status != 124 ] || echo "FAIL: not done after $limit s"
 	exit $status
 fi
 
 image=$1
 dir=$(mktemp -d)
+newline='
+'
 qemu=
 cleanup() {
 	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null || :
@@ -53,19 +58,23 @@ start() { # INITRD KERNEL_ARGUMENTS [QEMU_OPTION...]
 	exec 3<>"$dir/sh.in" 4<>"$dir/sh.out"
 	initrd=$1 words=$2
 	shift 2
-	qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64 -m 512 -smp 1 \
-		-nodefaults -no-user-config -display none -no-reboot \
-		-kernel "$image/$(field kernel)" -initrd "$initrd" \
-		-append "console=ttyS0 $(field cmdline) $words" \
-		-device virtio-serial-pci -chardev "pipe,id=sh,path=$dir/sh" -device virtconsole,chardev=sh \
-		-device virtio-rng-pci -serial "file:$dir/console.log" "$@" \
-		</dev/null >"$dir/qemu.log" 2>&1 3>&- 4>&- &
-	qemu=$!
 	(
-		# Not our child, hence tail: it ends with the process.
-		tail --pid="$qemu" -f /dev/null 2>/dev/null
+		qemu-system-x86_64 -M q35 -accel tcg -cpu qemu64 -m 512 -smp 1 \
+			-nodefaults -no-user-config -display none -no-reboot \
+			-kernel "$image/$(field kernel)" -initrd "$initrd" \
+			-append "console=ttyS0 $(field cmdline) $words" \
+			-device virtio-serial-pci -chardev "pipe,id=sh,path=$dir/sh" \
+			-device virtconsole,chardev=sh \
+			-device virtio-rng-pci -serial "file:$dir/console.log" "$@" \
+			</dev/null >"$dir/qemu.log" 2>&1 3>&- 4>&- &
+		child=$!
+		trap 'kill "$child"' TERM
+		status=0
+		wait "$child" || status=$?
 		echo "@gone" >&4
+		exit $status
 	) &
+	qemu=$!
 }
 gone() { # QEMU's exit code, after it has ended
 	status=0
@@ -75,16 +84,18 @@ gone() { # QEMU's exit code, after it has ended
 }
 # Runs a command in the guest; its output is in $reply, without the last line end.
 guest() {
-	printf '{ %s\n} </dev/null 2>&1; echo; echo "@end $?"\n' "$1" >&3
+	printf '{ %s\n} </dev/null 2>&1; status=$?; echo; echo "@end $status"\n' "$1" >&3
 	reply=
 	while IFS= read -r line <&4; do
 		case $line in
 			"@end "*) break ;;
 			"@gone") fail "the guest ended during: $1" ;;
 		esac
-		reply=$reply${reply:+
-}$line
+		reply=$reply$line$newline
 	done
+	# The "echo" ends a last line that the command left open; else it made an empty one.
+	reply=${reply%"$newline"}
+	reply=${reply%"$newline"}
 	[ "$line" = "@end 0" ]
 }
 

@@ -60,7 +60,7 @@ mmdebstrap --mode="$mode" --format="$format" --variant=essential --architectures
 	--customize-hook="sync-out /attest-build/out $out" \
 	--customize-hook="sync-out /var/cache/apt/archives $debs" \
 	--customize-hook='rm -rf "$1/attest-build" "$1"/var/cache/apt/archives/*' \
-	bookworm "$target" - <"$out/sources" >"$log" 2>&1 9>&- &
+	bookworm "$target" - <"$out/sources" >"$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null; wait "$pid"; exit 143' HUP INT TERM
 if ! wait "$pid"; then
