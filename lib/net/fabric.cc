@@ -27,35 +27,35 @@ std::string quoted(const std::vector<std::string>& names) {
 
 Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_machines,
                std::filesystem::path work_dir)
-    : loop_(std::move(loop)), plan_(std::move(plan)) {
+    : loop_(std::move(loop)), plan_(std::move(plan)), work_dir_(std::move(work_dir)) {
   for (auto& name : vde_machines) plan_.node(name);  // throws for a name that is none
   for (int vlan : plan_.vlans) {
     auto members = members_of(plan_, vlan, vde_machines);
-    std::string number = std::to_string(vlan);
-    if (members.vde.empty()) {
-      switches_.emplace(
-          vlan, std::make_unique<Switch>(loop_, (work_dir / ("vlan" + number + ".sock")).string()));
-      continue;
-    }
+    if (members.vde.empty()) continue;
     if (!members.stream.empty())
       throw Error(Error::Kind::unsupported,
-                  "VLAN " + number + " joins machines with a start script (" + quoted(members.vde) +
-                      ") and machines without (" + quoted(members.stream) +
+                  "VLAN " + std::to_string(vlan) + " joins machines with a start script (" +
+                      quoted(members.vde) + ") and machines without (" + quoted(members.stream) +
                       "), which cannot be bridged yet")
           .hint("put them on different VLANs, or boot all of them in the same way");
-    vde_dirs_.emplace(vlan, work_dir / ("vde" + number + ".ctl"));
+    vde_vlans_.insert(vlan);
   }
 }
 
 Task<void> Fabric::start(Deadline deadline) {
-  for (auto& [vlan, dir] : vde_dirs_) {
-    if (vde_.contains(vlan)) continue;
-    std::string step = "setting up VLAN " + std::to_string(vlan);
+  for (int vlan : plan_.vlans) {
+    if (switches_.contains(vlan) || vde_.contains(vlan)) continue;
     try {
-      vde_[vlan] = co_await VdeSwitch::start(dir, deadline);
+      if (vde_vlans_.contains(vlan)) {
+        auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
+        vde_.emplace(vlan, std::move(started));
+      } else {
+        switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));
+      }
     } catch (Error& error) {
-      vde_.erase(vlan);
-      error.during(step);
+      switches_.clear();
+      vde_.clear();
+      error.during("setting up VLAN " + std::to_string(vlan));
       throw;
     }
   }
@@ -66,10 +66,10 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
   for (auto& nic : plan_.node(machine).nics) {
     NetworkAttachment attachment{
         .vlan = nic.vlan, .mac = nic.mac, .ipv4 = nic.ipv4, .ipv6 = nic.ipv6};
-    if (auto* own = in_process(nic.vlan))
-      attachment.socket = own->socket();
+    if (vde_vlans_.contains(nic.vlan))
+      attachment.vde = vde_dir_of(nic.vlan);
     else
-      attachment.vde = vde_dirs_.at(nic.vlan).string();
+      attachment.socket = socket_of(nic.vlan);
     result.push_back(std::move(attachment));
   }
   return result;
@@ -78,6 +78,14 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
 Switch* Fabric::in_process(int vlan) const {
   auto found = switches_.find(vlan);
   return found == switches_.end() ? nullptr : found->second.get();
+}
+
+std::string Fabric::socket_of(int vlan) const {
+  return (work_dir_ / ("vlan" + std::to_string(vlan) + ".sock")).string();
+}
+
+std::string Fabric::vde_dir_of(int vlan) const {
+  return (work_dir_ / ("vde" + std::to_string(vlan) + ".ctl")).string();
 }
 
 }  // namespace attest::net

@@ -15,33 +15,39 @@
 
 namespace attest::net {
 
-/// Owns the switches. Destroy it on the loop thread, after the machines.
+/// Owns the switches. Once start() was called, destroy it on the loop thread, after the machines.
 class Fabric {
  public:
-  /// Makes the in-process switches, which can be joined at once; sockets are named
-  /// `work_dir`/vlan<v>.sock (work_dir must exist, be short, and be this driver's own).
-  /// `vde_machines` are those whose start script joins a vde_switch; their VLANs get one instead.
-  /// Throws Error{unsupported} for a VLAN with machines of both kinds, Error{usage} for a name
-  /// that the plan does not have, Error{host}.
+  /// Lays out what start() will make; `work_dir` must be short and this driver's own.
+  /// `vde_machines` are those whose start script joins a vde_switch; their VLANs get one, all
+  /// others an in-process switch. Throws Error{unsupported} for a VLAN with machines of both
+  /// kinds, Error{usage} for a name that the plan does not have.
   Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_machines,
          std::filesystem::path work_dir);
 
-  /// Starts the vde_switches, if any; await it on the loop before the first machine boots.
-  /// Throws Error{host} if vde_switch is missing or fails, Error{timeout}.
+  /// Makes all switches; await it on the loop before the first machine boots. When it returns
+  /// every one can be joined. After a failure nothing is left, and it may be called again; once it
+  /// has succeeded it does nothing. Throws Error{host} (no work_dir, vde_switch missing or
+  /// failing), Error{timeout}.
   Task<void> start(Deadline deadline);
 
-  /// How `machine` joins its VLANs, in the order of its list. Throws Error{usage} for an unknown
-  /// one.
+  /// How `machine` joins its VLANs, in the order of its list: sockets are `work_dir`/vlan<v>.sock,
+  /// VDE directories `work_dir`/vde<v>.ctl. Valid before start() too. Throws Error{usage} for an
+  /// unknown machine.
   std::vector<NetworkAttachment> attachments(std::string_view machine) const;
   const Plan& plan() const noexcept { return plan_; }
-  /// The switch of a VLAN; null if there is no such VLAN or it is realised by VDE.
+  /// The switch of a VLAN; null before start(), for a VLAN that is not in the plan, and for VDE.
   Switch* in_process(int vlan) const;
 
  private:
+  std::string socket_of(int vlan) const;
+  std::string vde_dir_of(int vlan) const;
+
   asio::any_io_executor loop_;
   Plan plan_;
+  std::set<int> vde_vlans_;
+  std::filesystem::path work_dir_;
   std::map<int, std::unique_ptr<Switch>> switches_;
-  std::map<int, std::filesystem::path> vde_dirs_;
   std::map<int, std::unique_ptr<VdeSwitch>> vde_;
 };
 

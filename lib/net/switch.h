@@ -21,9 +21,8 @@ struct SwitchStats {
   std::vector<PortStats> ports;  ///< those joined now, by number
 };
 
-/// Listens from construction to destruction. Except for the constructor and socket(), all calls,
-/// the destructor too, happen on the loop thread. 802.1Q frames pass as they are; each tagged VLAN
-/// learns its own stations.
+/// Listens from construction to destruction. All calls happen on the loop thread, construction
+/// and destruction too. 802.1Q frames pass as they are; each tagged VLAN learns its own stations.
 class Switch {
  public:
   /// Binds `socket_path` at once, so that peers can connect as soon as this returns. Throws

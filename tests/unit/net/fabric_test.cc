@@ -36,7 +36,7 @@ class FabricTest : public testing::Test {
   std::unique_ptr<Fabric> fabric_;
 };
 
-TEST_F(FabricTest, GivesEachMachineASwitchPerVlanThatItCanJoinAtOnce) {
+TEST_F(FabricTest, GivesEachMachineASwitchPerVlanThatItCanJoinOnceStarted) {
   auto& fabric = make({{"a", {1, 2}}, {"b", {2}}});
   auto a = fabric.attachments("a"), b = fabric.attachments("b");
   ASSERT_EQ(a.size(), 2u);
@@ -47,11 +47,13 @@ TEST_F(FabricTest, GivesEachMachineASwitchPerVlanThatItCanJoinAtOnce) {
   EXPECT_EQ(a[1].vde, "");
   EXPECT_EQ(a[1].socket, b[0].socket);
   EXPECT_NE(a[0].socket, a[1].socket);
+  EXPECT_EQ(fabric.in_process(1), nullptr) << "nothing is made before start()";
+
+  loop_.run(fabric.start(Deadline::after(10s)));
   EXPECT_NE(fabric.in_process(4), nullptr) << "a VLAN without machines exists too";
   EXPECT_EQ(fabric.in_process(3), nullptr);
 
   Peer first(base::connect_unix(a[1].socket)), second(base::connect_unix(b[0].socket));
-  loop_.run(fabric.start(Deadline::after(10s)));
   // A frame for a peer that is not accepted yet would be lost.
   while (on_loop(loop_, [&] { return fabric.in_process(2)->stats().ports.size(); }) < 2) continue;
   first.send(frame(0xff, 1, "from a"));
@@ -68,6 +70,23 @@ TEST_F(FabricTest, RefusesAVlanWithStartScriptsAndOthers) {
     EXPECT_THAT(error.what(), HasSubstr("'old'"));
     EXPECT_THAT(error.what(), HasSubstr("'new'"));
   }
+}
+
+TEST_F(FabricTest, LeavesNothingWhenOneSwitchFailsAndCanBeStartedAgain) {
+  auto& fabric = make({{"a", {1, 2}}});
+  std::filesystem::create_directory(dir_.path() / "vlan2.sock");
+  try {
+    loop_.run(fabric.start(Deadline::after(10s)));
+    FAIL() << "it was started";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), Error::Kind::host);
+    EXPECT_THAT(error.what(), HasSubstr("vlan2.sock"));
+    EXPECT_THAT(error.what(), HasSubstr("while setting up VLAN 2"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() / "vlan1.sock"));
+  std::filesystem::remove(dir_.path() / "vlan2.sock");
+  loop_.run(fabric.start(Deadline::after(10s)));
+  Peer(base::connect_unix(fabric.attachments("a")[1].socket)).close();
 }
 
 TEST_F(FabricTest, RefusesMachinesThatThePlanDoesNotHave) {

@@ -12,7 +12,12 @@ namespace {
 // That a frame does not come is shown by one that does: a port's frames keep their order.
 class SwitchTest : public testing::Test {
  protected:
-  SwitchTest() { made_ = std::make_unique<Switch>(loop_.executor(), (dir_.path() / "s").string()); }
+  SwitchTest() {
+    on_loop(loop_, [&] {
+      made_ = std::make_unique<Switch>(loop_.executor(), (dir_.path() / "s").string());
+      return 0;
+    });
+  }
   ~SwitchTest() override { destroy(); }
 
   void destroy() {
