@@ -1,0 +1,39 @@
+// The disks of one machine for as long as its backend lives: the image's root, overlays over the
+// config's disks, blank disks. Overlays and blank disks are files without a name.
+#pragma once
+#include "attest/config.h"
+#include "backends/qemu/command_line.h"
+#include "lib/base/fd.h"
+
+#include <filesystem>
+#include <map>
+#include <vector>
+
+namespace attest::qemu {
+
+/// Disks keep what the guest has written across a shutdown() and the next boot().
+class Disks {
+ public:
+  Disks() = default;
+
+  /// A root file system that machines share read-only, or an overlay over it if its format is one
+  /// that a guest writes to. Throws Error{usage} if the file is not there, Error{host}.
+  void add_root(const std::filesystem::path& file, const std::string& format);
+  /// Throws as add_root does; its messages name the disk's path.
+  void add(const DiskConfig& disk);
+
+  const std::vector<Disk>& list() const { return list_; }
+  /// The numbers under which duplicates() are to be inherited.
+  std::vector<int> fd_sets() const;
+  /// New descriptors for one start of QEMU, by those numbers.
+  std::map<int, base::Fd> duplicates() const;
+
+ private:
+  std::string keep(base::Fd file);
+  void add_overlay(const std::filesystem::path& base, const std::string& format);
+
+  std::vector<Disk> list_;
+  std::vector<base::Fd> files_;
+};
+
+}  // namespace attest::qemu

@@ -1,0 +1,188 @@
+#include "backends/qemu/qemu.h"
+
+#include "attest/error.h"
+#include "backends/qemu/accel.h"
+#include "backends/qemu/prepare.h"
+#include "backends/qemu/running.h"
+#include "lib/async/child.h"
+#include "lib/async/fd_stream.h"
+#include "lib/async/within.h"
+#include "lib/base/text.h"
+
+#include <algorithm>
+
+namespace attest::qemu {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Between two presses of the power button: a guest that is still starting has not heard the first.
+constexpr auto first_press_interval = 2s;
+constexpr auto longest_press_interval = 15s;
+
+class Qemu final : public Backend, private ConsoleInput {
+ public:
+  explicit Qemu(BackendContext context) : context_(std::move(context)) {}
+  ~Qemu() override {
+    if (running_) running_->abandon();
+  }
+
+  std::string_view name() const override { return "qemu"; }
+  Task<std::unique_ptr<Stream>> boot(Deadline deadline) override;
+  Task<void> shutdown(Deadline deadline) override;
+  void kill() noexcept override {
+    if (running_) running_->kill();
+  }
+  Task<Gone> wait_gone(Deadline deadline) override;
+  ConsoleInput* console_input() override { return this; }
+  Task<void> send(std::string bytes) override;
+
+ private:
+  Error error(Error::Kind kind, const std::string& what) const {
+    return Error(kind, "machine '" + context_.machine + "' (qemu): " + what);
+  }
+  std::shared_ptr<Running> booted() const {
+    if (!running_) throw error(Error::Kind::usage, "it was never booted");
+    return running_;
+  }
+  Task<bool> decide_kvm();
+
+  BackendContext context_;
+  std::optional<Parts> parts_;
+  std::shared_ptr<Running> running_;
+};
+
+// QEMU has started when it speaks QMP: then it has taken all its arguments and opened all its
+// files.
+Task<base::Fd> connect(std::shared_ptr<Running> running, std::shared_ptr<Start> start,
+                       Deadline deadline) {
+  if (!start->listening) {
+    co_await running->attach_qmp(std::move(start->qmp), deadline);
+    co_return std::move(start->shell);
+  }
+  base::Fd qmp = co_await async::accept_one(start->qmp);
+  base::Fd shell = co_await async::accept_one(start->shell);
+  co_await running->attach_qmp(std::move(qmp), deadline);
+  co_return shell;
+}
+
+Task<bool> Qemu::decide_kvm() {
+  AccelChoice choice = co_await choose_accel_async(context_.config);
+  if (!choice.kvm && wanted_accel(context_.config) == Accel::kvm)
+    throw error(Error::Kind::unsupported, "KVM was asked for and cannot be used: " + choice.reason)
+        .hint("set accel to \"auto\" (or ATTEST_ACCEL=auto) to run with emulation here");
+  co_return choice.kvm;
+}
+
+Task<std::unique_ptr<Stream>> Qemu::boot(Deadline deadline) {
+  if (running_ && running_->alive()) throw error(Error::Kind::usage, "it is running already");
+  auto loop = context_.loop;
+  if (!parts_) parts_ = find_parts(context_);
+  bool kvm = co_await decide_kvm();
+  auto start = std::make_shared<Start>(prepare(context_, *parts_, kvm));
+  auto running = Running::start(loop, std::move(start->child), std::move(start->serial),
+                                std::move(start->output), context_.console);
+  running_ = running;
+
+  std::exception_ptr failure;
+  base::Fd shell;
+  try {
+    shell =
+        co_await async::within(deadline, "waiting for QEMU to start",
+                               async::unless(running->dies(), connect(running, start, deadline)));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    // When QEMU dies, the connection may end an instant before its exit is known; the exit says
+    // why.
+    bool dead = !running->alive();
+    try {
+      co_await async::within(Deadline::after(dead ? 1s : 200ms), "", running->wait_gone());
+      dead = true;
+    } catch (const Error&) {
+    }
+    if (dead && running->is_gone()) {
+      Gone gone = co_await running->wait_gone();
+      throw error(Error::Kind::host, gone.cause).during("starting QEMU");
+    }
+    running->kill();
+    std::rethrow_exception(failure);
+  }
+  co_return async::make_stream(loop, std::move(shell));
+}
+
+// Presses the power button until the guest is gone.
+Task<void> power_down(std::shared_ptr<Running> running) {
+  std::chrono::nanoseconds interval = first_press_interval;
+  while (!running->is_gone()) {
+    try {
+      if (running->qmp())
+        co_await running->qmp()->execute("system_powerdown", "", Deadline::after(interval));
+    } catch (const Error&) {
+      // It is going, or QEMU is stopped: the wait below tells.
+    }
+    try {
+      co_await async::within(Deadline::after(interval), "", running->wait_gone());
+    } catch (const Error&) {
+    }
+    interval = std::min<std::chrono::nanoseconds>(interval * 2, longest_press_interval);
+  }
+}
+
+Task<void> Qemu::shutdown(Deadline deadline) {
+  if (!running_ || running_->is_gone()) co_return;
+  auto running = running_;
+  std::string step = "powering off machine '" + context_.machine + "' (qemu)";
+  try {
+    co_await async::within(deadline, step, power_down(running));
+  } catch (Error& late) {
+    late.hint(
+        "the guest was sent an ACPI power button; it must handle it (systemd-logind does), "
+        "or be told to power off by a command");
+    throw;
+  }
+}
+
+Task<Gone> Qemu::wait_gone(Deadline deadline) {
+  auto running = booted();
+  co_return co_await async::within(
+      deadline, "waiting for machine '" + context_.machine + "' to end", running->wait_gone());
+}
+
+Task<void> Qemu::send(std::string bytes) {
+  auto running = booted();
+  co_await running->type(std::move(bytes));
+}
+
+std::optional<Missing> missing(const MachineConfig& config) {
+  bool named = config.qemu.binary.find('/') == std::string::npos;
+  // A path that is wrong is a mistake in the config, which boot() tells; a name is looked up here.
+  if (config.start_script.empty() && named && async::find_program(config.qemu.binary).empty())
+    return Missing{"qemu", "the program '" + config.qemu.binary +
+                               "' was not found; install QEMU (Debian: qemu-system-x86)"};
+  if (wanted_accel(config) != Accel::kvm) return std::nullopt;
+  AccelChoice choice = choose_accel(config);
+  if (choice.kvm) return std::nullopt;
+  return Missing{"kvm", choice.reason + "; use a host whose KVM runs guests, or accel \"auto\""};
+}
+
+std::string describe(const MachineConfig& config) {
+  try {
+    return choose_accel(config).kvm ? "qemu/kvm" : "qemu/tcg";
+  } catch (const Error&) {
+    return "qemu";  // boot() will tell what is wrong
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_qemu(BackendContext context) {
+  return std::make_unique<Qemu>(std::move(context));
+}
+
+BackendEntry qemu_backend() {
+  return {.make = make_qemu, .missing = missing, .describe = describe};
+}
+
+}  // namespace attest::qemu
