@@ -13,7 +13,7 @@ class Doorman;
 
 /// How much of a sandbox was taken, weakest first.
 enum class SandboxLevel {
-  none,              ///< no namespace; a locked work directory, swept at the next start if left over
+  none,  ///< no namespace; a locked work directory, swept at the next start if left over
   no_pid_namespace,  ///< own network and mount namespaces, in the first process itself
   full               ///< also a pid namespace: when the tests die, everything in it dies
 };
@@ -35,8 +35,8 @@ struct SandboxOptions {
 /// where the kernel does not.
 struct Sandbox {
   SandboxLevel level = SandboxLevel::none;
-  std::string work_dir;  ///< exists, mode 0700, and short whatever TMPDIR is
-  std::string sentence;  ///< one line for people: what was taken, and why not more
+  std::string work_dir;                 ///< exists, mode 0700, and short whatever TMPDIR is
+  std::string sentence;                 ///< one line for people: what was taken, and why not more
   sandbox::Doorman* doorman = nullptr;  ///< sockets on the host's network (lib/sandbox/doorman.h)
   std::shared_ptr<void> keep;           ///< owns the doorman and the work directory
 };

@@ -12,8 +12,7 @@ void put(std::string& bytes, std::uint32_t value, int size) {
 
 std::uint32_t take(std::string_view& bytes, std::size_t size) {
   std::uint32_t value = 0;
-  for (std::size_t i = 0; i < size; ++i)
-    value = value << 8 | static_cast<unsigned char>(bytes[i]);
+  for (std::size_t i = 0; i < size; ++i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
   bytes.remove_prefix(size);
   return value;
 }

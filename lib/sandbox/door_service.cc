@@ -34,9 +34,12 @@ using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 std::string words(const DoorRequest& request) {
   std::string peer = "'" + request.host + "' port " + std::to_string(request.port);
   switch (request.call) {
-    case DoorCall::dial: return "connecting from the host to " + peer;
-    case DoorCall::listen: return "listening on the host's " + peer;
-    case DoorCall::ssh_agent: return "connecting to the ssh-agent";
+    case DoorCall::dial:
+      return "connecting from the host to " + peer;
+    case DoorCall::listen:
+      return "listening on the host's " + peer;
+    case DoorCall::ssh_agent:
+      return "connecting to the ssh-agent";
   }
   return "an unknown duty";
 }
@@ -50,8 +53,8 @@ Addresses resolve(const DoorRequest& request, int flags) {
                              std::to_string(request.port).c_str(), &wanted, &found);
   if (result != 0)
     throw Error(Error::Kind::host,
-                "the host cannot resolve '" + request.host + "': " +
-                    (result == EAI_SYSTEM ? ::strerror(errno) : ::gai_strerror(result)));
+                "the host cannot resolve '" + request.host +
+                    "': " + (result == EAI_SYSTEM ? ::strerror(errno) : ::gai_strerror(result)));
   return {found, ::freeaddrinfo};
 }
 
@@ -137,7 +140,8 @@ void answer_late(int) {
 void arm_alarm(const DoorRequest& request, int answer) {
   late_socket = answer;
   late_reply = encode(DoorReply{words(request) + ": no answer within " +
-                                base::human(std::chrono::milliseconds(request.timeout_ms)), 0});
+                                    base::human(std::chrono::milliseconds(request.timeout_ms)),
+                                0});
   struct sigaction action{};
   action.sa_handler = answer_late;
   ::sigaction(SIGALRM, &action, nullptr);
@@ -147,8 +151,8 @@ void arm_alarm(const DoorRequest& request, int answer) {
   ::sigprocmask(SIG_UNBLOCK, &alarm, nullptr);
   // Half a second later than the connect's own limit, whose message says more.
   auto limit = std::min<std::uint64_t>(request.timeout_ms, 1u << 30) + 500;
-  itimerval timer{{0, 0}, {static_cast<time_t>(limit / 1000),
-                           static_cast<suseconds_t>(limit % 1000 * 1000)}};
+  itimerval timer{
+      {0, 0}, {static_cast<time_t>(limit / 1000), static_cast<suseconds_t>(limit % 1000 * 1000)}};
   ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
@@ -168,9 +172,12 @@ void arm_alarm(const DoorRequest& request, int answer) {
 
 std::pair<Fd, DoorReply> perform(const DoorRequest& request) {
   switch (request.call) {
-    case DoorCall::dial: return dial(request);
-    case DoorCall::listen: return listen_on(request);
-    case DoorCall::ssh_agent: return connect_agent();
+    case DoorCall::dial:
+      return dial(request);
+    case DoorCall::listen:
+      return listen_on(request);
+    case DoorCall::ssh_agent:
+      return connect_agent();
   }
   throw Error(Error::Kind::host, "the doorman has no such duty");
 }

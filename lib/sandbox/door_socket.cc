@@ -56,9 +56,9 @@ Packet receive_packet(int socket) {
   Packet packet;
   if (count <= 0) return packet;
   // The kernel has closed descriptors beyond the first: there was no room for them.
-  if (cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len >= CMSG_LEN(sizeof(int))) {
+  if (cmsghdr* header = CMSG_FIRSTHDR(&message); header && header->cmsg_level == SOL_SOCKET &&
+                                                 header->cmsg_type == SCM_RIGHTS &&
+                                                 header->cmsg_len >= CMSG_LEN(sizeof(int))) {
     int fd;
     std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
     packet.fd.reset(fd);

@@ -32,8 +32,7 @@ Fd Doorman::dial(std::string host, int port, milliseconds timeout) {
 }
 
 std::pair<Fd, int> Doorman::listen(std::string address, int port) {
-  auto [socket, reply] =
-      ask(request_for(DoorCall::listen, std::move(address), port, short_call));
+  auto [socket, reply] = ask(request_for(DoorCall::listen, std::move(address), port, short_call));
   return {std::move(socket), reply.port};
 }
 

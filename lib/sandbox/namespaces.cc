@@ -101,8 +101,7 @@ std::optional<Refusal> furnish(const NamespacePlan& plan) {
   // Otherwise our mounts would propagate to the host.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return Refusal{Step::make_mounts_private, errno};
-  if (plan.pid &&
-      ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+  if (plan.pid && ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return Refusal{Step::mount_proc, errno};
   mount_sys();
   if (!raise_loopback()) return Refusal{Step::raise_loopback, errno};

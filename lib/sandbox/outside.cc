@@ -42,8 +42,8 @@ class Outside {
 
  private:
   void turn() {
-    pollfd events[]{{signals_.get(), POLLIN, 0}, {control_.get(), POLLIN, 0},
-                    {door_.get(), POLLIN, 0}};
+    pollfd events[]{
+        {signals_.get(), POLLIN, 0}, {control_.get(), POLLIN, 0}, {door_.get(), POLLIN, 0}};
     if (::poll(events, 3, -1) < 0 && errno != EINTR) ::_exit(1);
     if (events[1].revents) take_report();
     if (events[2].revents && !serve_one(door_.get())) door_.reset();

@@ -32,12 +32,18 @@ std::optional<long> setting(const char* path) {
 
 std::string_view words(Step step) {
   switch (step) {
-    case Step::make_namespaces: return "making namespaces";
-    case Step::write_id_maps: return "writing the user namespace's id maps";
-    case Step::make_mounts_private: return "making the mounts private";
-    case Step::mount_proc: return "mounting a fresh /proc";
-    case Step::raise_loopback: return "raising the loopback interface";
-    case Step::start: return "starting the first process inside";
+    case Step::make_namespaces:
+      return "making namespaces";
+    case Step::write_id_maps:
+      return "writing the user namespace's id maps";
+    case Step::make_mounts_private:
+      return "making the mounts private";
+    case Step::mount_proc:
+      return "mounting a fresh /proc";
+    case Step::raise_loopback:
+      return "raising the loopback interface";
+    case Step::start:
+      return "starting the first process inside";
   }
   return "entering the sandbox";
 }
@@ -61,17 +67,19 @@ Explanation full_quota(const HostFacts& facts) {
 
 Explanation not_permitted(Refusal refusal, const HostFacts& facts, const std::string& plain) {
   if (facts.needs_user_namespace && facts.unprivileged_userns_clone == 0)
-    return {"the host forbids user namespaces to ordinary users: "
-            "kernel.unprivileged_userns_clone is 0",
-            "sysctl -w kernel.unprivileged_userns_clone=1, or run as root"};
+    return {
+        "the host forbids user namespaces to ordinary users: "
+        "kernel.unprivileged_userns_clone is 0",
+        "sysctl -w kernel.unprivileged_userns_clone=1, or run as root"};
   // Ubuntu lets the namespace be made and takes the capabilities in it away; what fails is the
   // first step that needs one. A filter fails the making itself.
   bool filtered = facts.process.seccomp && refusal.step == Step::make_namespaces;
   if (facts.needs_user_namespace && facts.apparmor_restricts_userns == 1 && !filtered)
-    return {"AppArmor restricts user namespaces of ordinary users: "
-            "kernel.apparmor_restrict_unprivileged_userns is 1",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give the test binary an "
-            "AppArmor profile with the rule 'userns,', or run as root"};
+    return {
+        "AppArmor restricts user namespaces of ordinary users: "
+        "kernel.apparmor_restrict_unprivileged_userns is 1",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give the test binary an "
+        "AppArmor profile with the rule 'userns,', or run as root"};
   if (refusal.step == Step::mount_proc)
     return {"/proc is masked, as container runtimes do, so the kernel refuses a fresh one",
             "start the container with --security-opt systempaths=unconfined (docker), "
@@ -105,7 +113,8 @@ HostFacts read_host_facts() {
   HostFacts facts;
   facts.process = parse_status(base::try_read_file("/proc/self/status").value_or(""));
   facts.needs_user_namespace = ::geteuid() != 0 || !facts.process.sys_admin;
-  facts.apparmor_restricts_userns = setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+  facts.apparmor_restricts_userns =
+      setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
   facts.unprivileged_userns_clone = setting("/proc/sys/kernel/unprivileged_userns_clone");
   facts.max_user = setting("/proc/sys/user/max_user_namespaces");
   facts.max_net = setting("/proc/sys/user/max_net_namespaces");
@@ -122,14 +131,19 @@ Explanation explain_refusal(Refusal refusal, const HostFacts& facts) {
         return {std::to_string(facts.process.threads) + " threads are running already",
                 "enter the sandbox first thing in main, before anything starts a thread"};
       return {plain, "use a kernel with user, pid, net and mount namespaces"};
-    case ENOSPC: return full_quota(facts);
-    case EUSERS: return full_quota(facts);  // nested deeper than 32 user namespaces, before 4.9
+    case ENOSPC:
+      return full_quota(facts);
+    case EUSERS:
+      return full_quota(facts);  // nested deeper than 32 user namespaces, before 4.9
     case ENOSYS:
-      return {plain, "the kernel or a container's seccomp filter does not know the call; start the "
-                     "container with --security-opt seccomp=unconfined"};
+      return {plain,
+              "the kernel or a container's seccomp filter does not know the call; start the "
+              "container with --security-opt seccomp=unconfined"};
     case EPERM:
-    case EACCES: return not_permitted(refusal, facts, plain);
-    default: return {plain, "run with --attest_doctor to see what this host offers"};
+    case EACCES:
+      return not_permitted(refusal, facts, plain);
+    default:
+      return {plain, "run with --attest_doctor to see what this host offers"};
   }
 }
 

@@ -8,7 +8,14 @@
 namespace attest::sandbox {
 
 /// The steps into a sandbox that a host may refuse.
-enum class Step { make_namespaces, write_id_maps, make_mounts_private, mount_proc, raise_loopback, start };
+enum class Step {
+  make_namespaces,
+  write_id_maps,
+  make_mounts_private,
+  mount_proc,
+  raise_loopback,
+  start
+};
 
 /// One refused step.
 struct Refusal {
@@ -19,15 +26,15 @@ struct Refusal {
 /// Of /proc/self/status, what matters here.
 struct ProcessStatus {
   int threads = 1;
-  int tracer = 0;           ///< pid of the debugger, 0 without one
-  bool seccomp = false;     ///< a system call filter is installed
-  bool sys_admin = false;   ///< CAP_SYS_ADMIN is effective
+  int tracer = 0;          ///< pid of the debugger, 0 without one
+  bool seccomp = false;    ///< a system call filter is installed
+  bool sys_admin = false;  ///< CAP_SYS_ADMIN is effective
 };
 
 /// What is known of the host. An absent value: the kernel has no such setting.
 struct HostFacts {
   ProcessStatus process;
-  bool needs_user_namespace = true;  ///< not root with CAP_SYS_ADMIN
+  bool needs_user_namespace = true;               ///< not root with CAP_SYS_ADMIN
   std::optional<long> apparmor_restricts_userns;  ///< kernel.apparmor_restrict_unprivileged_userns
   std::optional<long> unprivileged_userns_clone;  ///< kernel.unprivileged_userns_clone
   std::optional<long> max_user, max_net, max_mnt, max_pid;  ///< user.max_*_namespaces

@@ -1,15 +1,15 @@
 #include "attest/sandbox.h"
 
 #include "attest/error.h"
-#include "lib/sandbox/doorman.h"
+#include "lib/base/sys_error.h"
 #include "lib/sandbox/door_socket.h"
+#include "lib/sandbox/doorman.h"
 #include "lib/sandbox/namespaces.h"
 #include "lib/sandbox/outside.h"
 #include "lib/sandbox/reaper.h"
 #include "lib/sandbox/refusal.h"
 #include "lib/sandbox/signals.h"
 #include "lib/sandbox/work_dir.h"
-#include "lib/base/sys_error.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -114,8 +114,10 @@ std::optional<Refusal> try_move(const NamespacePlan& plan) {
   if (child == 0) {
     ours.reset();
     auto refusal = move_into(plan);
-    if (refusal) send_report(theirs.get(), {Report::Kind::refused, refusal->step, refusal->code});
-    else send_report(theirs.get(), {Report::Kind::ready});
+    if (refusal)
+      send_report(theirs.get(), {Report::Kind::refused, refusal->step, refusal->code});
+    else
+      send_report(theirs.get(), {Report::Kind::ready});
     ::_exit(0);
   }
   Refusal refusal{Step::start, child < 0 ? errno : ECHILD};
@@ -182,8 +184,10 @@ Sandbox enter_sandbox(SandboxOptions options) {
                   "detach it, or let the sandbox be chosen automatically"};
   std::optional<Refusal> refusal;
   bool threaded = own_threads(facts) > 1;
-  if (threaded) refusal = Refusal{Step::make_namespaces, EINVAL};
-  else if (facts.process.tracer == 0) refusal = enter_full(plan, door);
+  if (threaded)
+    refusal = Refusal{Step::make_namespaces, EINVAL};
+  else if (facts.process.tracer == 0)
+    refusal = enter_full(plan, door);
   if (door)
     return settle(SandboxLevel::full, std::move(door),
                   std::string("full sandbox: network, mounts and processes of its own") + whose);
@@ -195,8 +199,9 @@ Sandbox enter_sandbox(SandboxOptions options) {
   std::optional<Refusal> also = threaded ? refusal : enter_in_place(plan, door);
   std::string advice = facts.process.tracer ? "" : " (" + why.remedy + ")";
   if (!also)
-    return settle(SandboxLevel::no_pid_namespace, std::move(door),
-                  std::string("sandbox without a pid namespace") + whose + ": " + why.cause + advice);
+    return settle(
+        SandboxLevel::no_pid_namespace, std::move(door),
+        std::string("sandbox without a pid namespace") + whose + ": " + why.cause + advice);
   if (facts.process.tracer) {
     why = explain_refusal(*also, facts);
     advice = " (" + why.remedy + ")";

@@ -3,7 +3,6 @@
 #include "attest/error.h"
 #include "lib/base/file.h"
 #include "lib/base/sys_error.h"
-#include "lib/base/text.h"
 #include "lib/sandbox/door_service.h"
 #include "lib/sandbox/door_socket.h"
 #include "tests/unit/sandbox/probe_run.h"
@@ -11,13 +10,17 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cstring>
+#include <filesystem>
 #include <string>
 
 namespace attest::sandbox {
@@ -125,8 +128,9 @@ TEST_P(Door, ServesManyThreadsBesideASlowOne) {
   Listener listener, full(0);
   std::vector<Fd> crowd;
   for (int i = 0; i < 4; ++i) crowd.push_back(connect_to(full.port, SOCK_NONBLOCK));
-  Probe probe({GetParam().mode, "dial_many", std::to_string(listener.port),
-               std::to_string(full.port)}, options());
+  Probe probe(
+      {GetParam().mode, "dial_many", std::to_string(listener.port), std::to_string(full.port)},
+      options());
   for (int i = 0; i < 20; ++i) listener.greet("hello\n");
   for (int i = 0; i < 20; ++i) EXPECT_EQ(probe.line(), "hello");
   EXPECT_EQ(probe.line(), "quick done");
@@ -154,12 +158,13 @@ TEST_P(Door, SaysThatThereIsNoSshAgent) {
               HasSubstr("error: no ssh-agent: SSH_AUTH_SOCK is not set"));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Door, ::testing::Values(
-    PlaceCase{"full", "auto", {}},
-    PlaceCase{"full_as_a_user", "auto", become_nobody},
-    PlaceCase{"no_pid_namespace", "auto", refuse_namespaces(CLONE_NEWPID)},
-    PlaceCase{"none", "off", {}}),
-  [](const auto& row) { return row.param.name; });
+INSTANTIATE_TEST_SUITE_P(, Door,
+                         ::testing::Values(PlaceCase{"full", "auto", {}},
+                                           PlaceCase{"full_as_a_user", "auto", become_nobody},
+                                           PlaceCase{"no_pid_namespace", "auto",
+                                                     refuse_namespaces(CLONE_NEWPID)},
+                                           PlaceCase{"none", "off", {}}),
+                         [](const auto& row) { return row.param.name; });
 
 TEST(Inside, TheLoopbackIsNotTheHosts) {
   if (run_probe({"require", "exit", "0"}).status != 0) GTEST_SKIP() << "no full sandbox here";
@@ -167,6 +172,34 @@ TEST(Inside, TheLoopbackIsNotTheHosts) {
   EXPECT_EQ(run_probe({"require", "direct", std::to_string(listener.port)}).output,
             "Connection refused\n");
   EXPECT_EQ(run_probe({"off", "direct", std::to_string(listener.port)}).output, "connected\n");
+}
+
+// A name server that never answers, in a network of its own: a socket that nobody reads.
+void have_a_silent_name_server(const std::string& resolv_conf) {
+  if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount(resolv_conf.c_str(), "/etc/resolv.conf", nullptr, MS_BIND, nullptr) != 0)
+    ::_exit(126);
+  int server = ::socket(AF_INET, SOCK_DGRAM, 0);  // inherited by the probe
+  ifreq lo{};
+  std::strcpy(lo.ifr_name, "lo");
+  lo.ifr_flags = IFF_UP;
+  ::ioctl(server, SIOCSIFFLAGS, &lo);
+  auto address = loopback(53);
+  if (::bind(server, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) ::_exit(126);
+}
+
+TEST(Dial, IsCutWhileANameServerIsSilent) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can replace the name server for a test";
+  base::TempDir dir;
+  std::string resolv_conf = dir.path() / "resolv.conf";
+  base::write_file(resolv_conf, "nameserver 127.0.0.1\noptions timeout:30\n");
+  Probe probe({"require", "dial", "slow.example", "22", "300"},
+              {.before_exec = [&] { have_a_silent_name_server(resolv_conf); }});
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(probe.line(),
+            "error: connecting from the host to 'slow.example' port 22: no answer within 300 ms");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
 }
 
 TEST(DoorService, DropsWhatIsMalformed) {

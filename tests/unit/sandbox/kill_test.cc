@@ -9,11 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 #include <random>
 #include <thread>
 
@@ -29,10 +29,11 @@ int rounds() {
 
 struct KillCase {
   const char* name;
-  int inner;                          // the victim's pid inside: 1 reaper, 2 tests; 0: the outermost
+  int inner;                          // the victim's pid inside: 1 reaper, 2 tests; 0: outermost
   bool ready;                         // only once it is busy, or at any moment
   std::function<void()> before_exec;  // another user, or a filter that takes pid namespaces away
 };
+void PrintTo(const KillCase& row, std::ostream* out) { *out << row.name; }
 class KillNine : public ::testing::TestWithParam<KillCase> {};
 
 // 0 while the wanted process does not exist yet.
@@ -51,8 +52,8 @@ TEST_P(KillNine, LeavesNothing) {
   std::random_device random;
   int busy = 0;
   for (int round = 0; round < rounds(); ++round) {
-    Probe probe({"require", "busy"}, {.env = {{"TMPDIR", tmpdir.path()}},
-                                      .before_exec = row.before_exec});
+    Probe probe({"require", "busy"},
+                {.env = {{"TMPDIR", tmpdir.path()}}, .before_exec = row.before_exec});
     if (row.ready) {
       std::string line = probe.line();
       if (line != "ready") GTEST_SKIP() << "no sandbox here: " << line;
@@ -77,16 +78,17 @@ TEST_P(KillNine, LeavesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, KillNine, ::testing::Values(
-    KillCase{"of_the_outer_process", 0, true, {}},
-    KillCase{"of_the_outer_process_at_any_moment", 0, false, {}},
-    KillCase{"of_the_tests", 2, true, {}},
-    KillCase{"of_the_tests_at_any_moment", 2, false, {}},
-    KillCase{"of_the_reaper", 1, true, {}},
-    KillCase{"of_the_reaper_at_any_moment", 1, false, {}},
-    KillCase{"of_a_users_outer_process", 0, true, become_nobody},
-    KillCase{"of_a_users_tests", 2, true, become_nobody}),
-  [](const auto& row) { return row.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    , KillNine,
+    ::testing::Values(KillCase{"of_the_outer_process", 0, true, {}},
+                      KillCase{"of_the_outer_process_at_any_moment", 0, false, {}},
+                      KillCase{"of_the_tests", 2, true, {}},
+                      KillCase{"of_the_tests_at_any_moment", 2, false, {}},
+                      KillCase{"of_the_reaper", 1, true, {}},
+                      KillCase{"of_the_reaper_at_any_moment", 1, false, {}},
+                      KillCase{"of_a_users_outer_process", 0, true, become_nobody},
+                      KillCase{"of_a_users_tests", 2, true, become_nobody}),
+    [](const auto& row) { return row.param.name; });
 
 // Here it is the death signal of each child, so the probe's own children (which have none) stay;
 // the doorman must not.

@@ -1,5 +1,5 @@
 // A program for the sandbox's tests: enters the sandbox, does one thing, says what it saw.
-//   sandbox_probe auto|require|off COMMAND [ARGUMENTS]
+//   sandbox_probe auto|auto_without_network|require|off COMMAND [ARGUMENTS]
 #include "attest/error.h"
 #include "attest/sandbox.h"
 #include "lib/base/fd.h"
@@ -224,17 +224,21 @@ void sandbox_wait(const Arguments&) {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
-  const std::map<std::string, attest::SandboxMode> modes{
-      {"auto", attest::SandboxMode::automatic},
-      {"require", attest::SandboxMode::require},
-      {"off", attest::SandboxMode::off}};
+  const std::map<std::string, attest::SandboxOptions> modes{
+      {"auto", {}},
+      {"auto_without_network", {.needs_network = false}},
+      {"require", {.mode = attest::SandboxMode::require}},
+      {"off", {.mode = attest::SandboxMode::off}}};
   const std::map<std::string, std::function<void(const Arguments&)>> commands{
-      {"info", info}, {"exit", exit_with}, {"die", die_by}, {"signals", report_signals},
-      {"orphan", orphan}, {"busy", busy}, {"dial", dial}, {"dial_many", dial_many},
-      {"direct", direct}, {"listen", listen_outside}, {"agent", agent}, {"nested", nested},
+      {"info", info},        {"exit", exit_with},
+      {"die", die_by},       {"signals", report_signals},
+      {"orphan", orphan},    {"busy", busy},
+      {"dial", dial},        {"dial_many", dial_many},
+      {"direct", direct},    {"listen", listen_outside},
+      {"agent", agent},      {"nested", nested},
       {"wait", sandbox_wait}};
   try {
-    sandbox = attest::enter_sandbox({.mode = modes.at(argv[1])});
+    sandbox = attest::enter_sandbox(modes.at(argv[1]));
   } catch (const attest::Error& e) {
     say(std::string("error: ") + e.what());
     return 3;

@@ -4,9 +4,9 @@
 #include "lib/base/text.h"
 #include "tests/unit/sandbox/probe_run.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
@@ -22,7 +22,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 namespace fs = std::filesystem;
@@ -182,17 +181,24 @@ TEST(SandboxRefused, BySeccompAutomaticTakesNone) {
   }
 }
 
+TEST(SandboxRefused, IsNoLossWithoutNetwork) {
+  auto outcome = run_probe({"auto_without_network", "info"},
+                           {.before_exec = refuse_namespaces(all_namespaces)});
+  EXPECT_EQ(outcome.value("level"), level(SandboxLevel::none)) << outcome.output;
+  EXPECT_THAT(outcome.value("sentence"), Not(HasSubstr("cannot run")));
+}
+
 TEST(SandboxRefused, BySeccompRequireThrows) {
-  auto outcome =
-      run_probe({"require", "info"}, {.before_exec = refuse_namespaces(all_namespaces)});
+  auto outcome = run_probe({"require", "info"}, {.before_exec = refuse_namespaces(all_namespaces)});
   EXPECT_EQ(outcome.status, W_EXITCODE(3, 0));
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("error: the full sandbox cannot be entered"),
                                     HasSubstr("hint: "), HasSubstr("seccomp=unconfined")));
 }
 
 TEST(SandboxRefused, OffAsksForNothing) {
-  EXPECT_EQ(run_probe({"off", "exit", "0"}, {.before_exec = refuse_namespaces(all_namespaces)})
-                .status, 0);
+  EXPECT_EQ(
+      run_probe({"off", "exit", "0"}, {.before_exec = refuse_namespaces(all_namespaces)}).status,
+      0);
 }
 
 TEST_F(Sandboxed, WithoutPidNamespacesTakesTheRest) {
@@ -206,9 +212,9 @@ TEST_F(Sandboxed, WithoutPidNamespacesTakesTheRest) {
 
 TEST_F(AsUser, WithoutPidNamespacesTakesTheRest) {
   auto outcome = run_probe({"auto", "info"}, {.before_exec = [] {
-    become_nobody();
-    refuse_namespaces(CLONE_NEWPID)();
-  }});
+                             become_nobody();
+                             refuse_namespaces(CLONE_NEWPID)();
+                           }});
   EXPECT_EQ(outcome.value("level"), level(SandboxLevel::no_pid_namespace)) << outcome.output;
   EXPECT_EQ(outcome.value("interfaces"), "lo ");
 }
@@ -216,12 +222,12 @@ TEST_F(AsUser, WithoutPidNamespacesTakesTheRest) {
 // The quotas belong to a user namespace, so a full one can be had without touching the host.
 TEST_F(Sandboxed, NamesAFullQuota) {
   auto outcome = run_probe({"require", "info"}, {.before_exec = [] {
-    if (::unshare(CLONE_NEWUSER) != 0) ::_exit(126);
-    base::write_once("/proc/self/setgroups", "deny");
-    base::write_once("/proc/self/gid_map", "0 0 1");
-    base::write_once("/proc/self/uid_map", "0 0 1");
-    base::write_once("/proc/sys/user/max_net_namespaces", "0");
-  }});
+                             if (::unshare(CLONE_NEWUSER) != 0) ::_exit(126);
+                             base::write_once("/proc/self/setgroups", "deny");
+                             base::write_once("/proc/self/gid_map", "0 0 1");
+                             base::write_once("/proc/self/uid_map", "0 0 1");
+                             base::write_once("/proc/sys/user/max_net_namespaces", "0");
+                           }});
   if (outcome.status == W_EXITCODE(126, 0)) GTEST_SKIP() << "no user namespaces here";
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("user.max_net_namespaces is 0"),
                                     HasSubstr("sysctl -w user.max_net_namespaces=10000")));

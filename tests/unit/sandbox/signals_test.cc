@@ -21,20 +21,21 @@ TEST_P(IsPassedOn, OnlyIfItHasNotArrivedByItself) {
   EXPECT_EQ(is_passed_on(row.number, row.origin, row.leader), row.passed);
 }
 
-INSTANTIATE_TEST_SUITE_P(, IsPassedOn, ::testing::Values(
-    PassCase{"kill_term", SIGTERM, SI_USER, false, true},
-    PassCase{"kill_int", SIGINT, SI_USER, false, true},
-    PassCase{"sigqueue", SIGUSR1, SI_QUEUE, false, true},
-    PassCase{"tgkill", SIGUSR2, SI_TKILL, false, true},
-    PassCase{"terminal_ctrl_c", SIGINT, SI_KERNEL, false, false},
-    PassCase{"terminal_ctrl_c_of_a_leader", SIGINT, SI_KERNEL, true, false},
-    PassCase{"terminal_ctrl_z", SIGTSTP, SI_KERNEL, false, false},
-    PassCase{"hang_up", SIGHUP, SI_KERNEL, false, false},
-    PassCase{"hang_up_of_a_leader", SIGHUP, SI_KERNEL, true, true},
-    PassCase{"continued", SIGCONT, SI_USER, false, true},
-    PassCase{"alarm_set_before", SIGALRM, SI_KERNEL, false, true},
-    PassCase{"own_child", SIGCHLD, CLD_EXITED, false, false}),
-  [](const auto& row) { return row.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    , IsPassedOn,
+    ::testing::Values(PassCase{"kill_term", SIGTERM, SI_USER, false, true},
+                      PassCase{"kill_int", SIGINT, SI_USER, false, true},
+                      PassCase{"sigqueue", SIGUSR1, SI_QUEUE, false, true},
+                      PassCase{"tgkill", SIGUSR2, SI_TKILL, false, true},
+                      PassCase{"terminal_ctrl_c", SIGINT, SI_KERNEL, false, false},
+                      PassCase{"terminal_ctrl_c_of_a_leader", SIGINT, SI_KERNEL, true, false},
+                      PassCase{"terminal_ctrl_z", SIGTSTP, SI_KERNEL, false, false},
+                      PassCase{"hang_up", SIGHUP, SI_KERNEL, false, false},
+                      PassCase{"hang_up_of_a_leader", SIGHUP, SI_KERNEL, true, true},
+                      PassCase{"continued", SIGCONT, SI_USER, false, true},
+                      PassCase{"alarm_set_before", SIGALRM, SI_KERNEL, false, true},
+                      PassCase{"own_child", SIGCHLD, CLD_EXITED, false, false}),
+    [](const auto& row) { return row.param.name; });
 
 int status_of(int wait_status) {
   pid_t child = ::fork();

@@ -110,14 +110,14 @@ TEST(Sweep, LeavesWhatIsInUse) {
 
 TEST(Sweep, LeavesWhatIsNotOurs) {
   base::TempDir parent;
-  fs::create_directory(parent.path() / "attest-abcdef");        // no lock file
+  fs::create_directory(parent.path() / "attest-abcdef");  // no lock file
   fs::create_directory(parent.path() / "other");
-  base::write_file(parent.path() / "other" / "lock", "");       // another name
-  base::write_file(parent.path() / "attest-file", "");          // no directory
+  base::write_file(parent.path() / "other" / "lock", "");  // another name
+  base::write_file(parent.path() / "attest-file", "");     // no directory
   fs::create_directory(parent.path() / "other" / "more");
   fs::path target = abandoned(parent.path() / "other" / "more");  // reached through a link
   fs::create_directory_symlink(target, parent.path() / "attest-link00");
-  fs::create_directory(parent.path() / "attest-new-abcdef");    // young, maybe in the making
+  fs::create_directory(parent.path() / "attest-new-abcdef");  // young, maybe in the making
   sweep_locked_dirs({parent.path()});
   EXPECT_EQ(entries(parent.path()), 5u);
   EXPECT_TRUE(fs::exists(target));
