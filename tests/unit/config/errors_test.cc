@@ -12,7 +12,8 @@ struct Case {
   std::string message;
 };
 
-void PrintTo(const Case& tested, std::ostream* out) { *out << tested.json.substr(0, 200); }
+// The text itself may hold bytes that gtest would copy into its XML report as they are.
+void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
 
 std::string web(const std::string& members) { return R"({"machines":{"web":{)" + members + "}}}"; }
 
