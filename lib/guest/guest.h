@@ -30,6 +30,9 @@ class Guest {
   /// limit, Error{protocol} when an answer was damaged on the way (the guest stays usable), and
   /// Error{host} when the stream has ended. Cancelling it ends the command in the guest.
   virtual Task<CommandResult> run(Command command, Deadline deadline) = 0;
+
+  /// What people should know about this guest ("no bash: commands run under sh -eu"), once; then "".
+  virtual std::string take_notice() { return {}; }
 };
 
 /// Reads the greeting that the guest sends first and returns the Guest that fits it. Bytes before the

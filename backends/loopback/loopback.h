@@ -1,0 +1,21 @@
+// A machine that is a shell on this host, in mount, pid and network namespaces of its own where
+// they are permitted. It sees the host's files, with a /tmp and a /run of its own, and has no
+// systemd. For attest's own tests, and to try a test body without booting anything.
+#pragma once
+#include "attest/backend.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace attest::loopback {
+
+/// See the file comment. `config.loopback.shell` names the shell. Seeds, mounts, disks and
+/// networks are not looked at.
+std::unique_ptr<Backend> make_loopback(BackendContext context);
+
+/// The command line that runs `shell` behind the banner. With `terminal` the shell reads its
+/// standard input by name, as the nixpkgs backdoor does. Pure.
+std::vector<std::string> shell_command_line(const std::string& shell, bool terminal = false);
+
+}  // namespace attest::loopback

@@ -1,0 +1,137 @@
+#include "lib/guest/shell_guest.h"
+
+#include "lib/base/text.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace attest::guest {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = Error::Kind;
+
+// Says in one line which command a message is about.
+std::string words(const Command& command) {
+  std::string text = command.argv.empty() ? command.shell : base::shell_join(command.argv);
+  auto line = std::string(base::trim(text).substr(0, base::trim(text).find('\n')));
+  if (line.size() > 100) line = line.substr(0, 97) + "...";
+  return "'" + base::printable(line) + "'";
+}
+
+bool is_name(std::string_view name) {
+  auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  return !name.empty() && letter(name[0]) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+}
+
+// In a forked subshell `$$` is the resident shell. A text that mentions it gets a bash of its own,
+// at the price of an exec: `kill -9 $$` must end the command, not the channel.
+bool needs_own_process(std::string_view text) {
+  return text.size() < 120'000 && (text.find("$$") != text.npos || text.find("${$") != text.npos);
+}
+
+// Ends a run in the guest when its coroutine unwinds before it has ended: on cancellation.
+class EndOnUnwind {
+ public:
+  EndOnUnwind(std::shared_ptr<ShellChannel> channel, std::shared_ptr<ShellRun> run)
+      : channel_(std::move(channel)), run_(std::move(run)) {}
+  EndOnUnwind(const EndOnUnwind&) = delete;
+  EndOnUnwind& operator=(const EndOnUnwind&) = delete;
+  ~EndOnUnwind() { channel_->end(run_); }
+
+ private:
+  std::shared_ptr<ShellChannel> channel_;
+  std::shared_ptr<ShellRun> run_;
+};
+
+}  // namespace
+
+std::string shell_text(const Command& command, proto::ShellKind kind) {
+  if (command.shell.empty() == command.argv.empty() && !command.argv.empty())
+    throw Error(Kind::usage, "a command is either a shell text or an argument vector, not both");
+  std::string text;
+  for (auto& [name, value] : command.env) {
+    if (!is_name(name))
+      throw Error(Kind::usage, "'" + name + "' is no name for an environment variable");
+    text += "export " + name + "=" + base::shell_quote(value) + "\n";
+  }
+  if (!command.argv.empty()) {
+    if (command.argv[0].empty()) throw Error(Kind::usage, "the program to run has an empty name");
+    std::string line = "exec";
+    // dash takes no "--" here; a program whose name begins with a dash needs bash's.
+    if (command.argv[0][0] == '-') line += " --";
+    for (auto& word : command.argv) line += " " + base::shell_quote(word);
+    return text + line;
+  }
+  std::string strict = !command.strict ? "" : kind == proto::ShellKind::bash ? "set -euo pipefail\n" : "set -eu\n";
+  if (kind == proto::ShellKind::bash && needs_own_process(command.shell))  // one argument: at most 128 KiB
+    return text + "exec bash -c " + base::shell_quote(strict + command.shell) + " bash";
+  return text + strict + command.shell;
+}
+
+Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
+  const auto channel = channel_;  // outlives this guest while the coroutine unwinds
+  const auto begun = std::chrono::steady_clock::now();
+  co_await channel->wait_ready(deadline);
+  const auto span = deadline.left();
+  auto run = channel->begin(shell_text(command, channel->kind()));
+  EndOnUnwind guard(channel, run);
+
+  auto interval = 2s;
+  while (!run->ended() && !deadline.passed()) {
+    co_await ShellChannel::wait_ended(run, Deadline::after(interval).earlier(deadline));
+    if (!run->ended() && !deadline.passed()) channel->check(*run);
+    interval = std::min(interval + 1s, std::chrono::seconds(5));
+  }
+  const bool late = !run->ended();
+  if (late) {
+    channel->end(run);
+    co_await ShellChannel::wait_ended(run, Deadline::never());
+  }
+  if (run->failure && !late) throw Error(*run->failure).during("running " + words(command));
+  if (late) {
+    Error error(Kind::timeout, "command " + words(command) + " did not end within " + base::human(span));
+    if (run->failure && run->failure->kind() == Kind::host) throw Error(*run->failure).during("running " + words(command));
+    if (run->failure) error.during(std::string("ending it: ") + run->failure->what());
+    if (run->frame) {
+      error.attach("its stdout so far, last lines", base::last_lines(run->frame->output, 20));
+      error.attach("its stderr so far, last lines", base::last_lines(run->frame->error_output, 20));
+    }
+    throw error;
+  }
+  auto& frame = *run->frame;
+  if (frame.kind == proto::ShellFrame::Kind::full || frame.output.size() + frame.error_output.size() > proto::shell_output_limit)
+    throw Error(Kind::guest, "command " + words(command) + " printed more than 64 MiB")
+        .hint("redirect its output into a file in the guest");
+  if (run->spoiled && channel->kind() == proto::ShellKind::posix)  // there all share one tmpfs
+    throw Error(Kind::guest, "the output of command " + words(command) + " may be cut: another command, at the same time, printed more than 64 MiB");
+  CommandResult result;
+  result.exit_code = frame.code;
+  result.output = std::move(frame.output);
+  result.error_output = std::move(frame.error_output);
+  result.duration = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - begun);
+  co_return result;
+}
+
+std::string ShellGuest::take_notice() {
+  if (std::exchange(noticed_, true) || strict_is_bash()) return {};
+  return "the guest has no bash: commands run under sh -eu, a failing pipe stage goes unnoticed";
+}
+
+Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Deadline deadline) {
+  auto channel = std::make_shared<ShellChannel>(co_await asio::this_coro::executor, std::move(stream));
+  channel->start();
+  auto guest = std::make_unique<ShellGuest>(channel);
+  try {
+    co_await channel->wait_ready(deadline);
+  } catch (Error& error) {
+    if (error.kind() == Kind::host) throw Error(Kind::guest, std::string("before the guest greeted, ") + error.what());
+    error.during("waiting for the greeting of the guest's shell");
+    throw;
+  }
+  co_return guest;
+}
+
+}  // namespace attest::guest
