@@ -153,8 +153,9 @@ Child::Child(asio::any_io_executor loop, ChildSpec spec) {
   impl_ = std::make_shared<Impl>(loop, std::move(started));
 
   auto reap = [](std::shared_ptr<Impl> self) -> Task<void> {
-    auto [failed, status] = co_await self->handle.async_wait(asio::as_tuple(asio::use_awaitable));
-    if (!failed) self->finish(status);
+    auto [failed, folded] = co_await self->handle.async_wait(asio::as_tuple(asio::use_awaitable));
+    // Not `folded`: Boost has folded exit codes and signals into one number there.
+    if (!failed) self->finish(self->handle.native_exit_code());
   };
   // Nothing is swallowed: the only failure is "already reaped", which kill() has then recorded.
   asio::co_spawn(loop, reap(impl_), [](std::exception_ptr) {});
