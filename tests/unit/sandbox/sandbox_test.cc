@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 namespace attest::sandbox {
 namespace {
@@ -245,6 +246,9 @@ TEST(SandboxTmpdir, MayBeLongAndStrange) {
   EXPECT_TRUE(fs::is_empty(strange));
 }
 
+// In a sanitized build the leak check cannot run under a tracer.
+const std::map<std::string, std::string> no_leak_check{{"ASAN_OPTIONS", "detect_leaks=0"}};
+
 // Lets the traced probe run to its end as a debugger would, and returns its wait status.
 int trace_to_end(pid_t pid) {
   for (int status = 0;;) {
@@ -257,7 +261,7 @@ int trace_to_end(pid_t pid) {
 
 TEST_F(Sandboxed, ATracedProcessKeepsItsPid) {
   auto traced = [] { ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); };
-  Probe probe({"auto", "info"}, {.before_exec = traced});
+  Probe probe({"auto", "info"}, {.env = no_leak_check, .before_exec = traced});
   EXPECT_EQ(trace_to_end(probe.pid()), 0);
   Outcome outcome{probe.rest()};
   EXPECT_EQ(outcome.value("level"), level(SandboxLevel::no_pid_namespace)) << outcome.output;
@@ -269,15 +273,17 @@ TEST_F(Sandboxed, ATracedProcessKeepsItsPid) {
 
 TEST_F(Sandboxed, ATracedProcessCannotRequireTheFullOne) {
   auto traced = [] { ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); };
-  Probe probe({"require", "info"}, {.before_exec = traced});
+  Probe probe({"require", "info"}, {.env = no_leak_check, .before_exec = traced});
   EXPECT_EQ(trace_to_end(probe.pid()), W_EXITCODE(3, 0));
   EXPECT_THAT(probe.rest(), HasSubstr("a debugger is attached"));
 }
 
 TEST_F(Sandboxed, ABreakpointAfterItIsHit) {
   if (::access("/usr/bin/gdb", X_OK) != 0) GTEST_SKIP() << "gdb is not installed";
-  std::string command = std::string("gdb -nx -batch -ex 'break probe_entered' -ex run -ex bt ") +
-                        "-ex continue --args '" SANDBOX_PROBE "' auto info 2>&1 </dev/null";
+  std::string command =
+      std::string(
+          "ASAN_OPTIONS=detect_leaks=0 gdb -nx -batch -ex 'break probe_entered' -ex run -ex bt ") +
+      "-ex continue --args '" SANDBOX_PROBE "' auto info 2>&1 </dev/null";
   std::string output;
   FILE* gdb = ::popen(command.c_str(), "r");
   ASSERT_NE(gdb, nullptr);
