@@ -35,7 +35,7 @@ std::optional<std::string_view> FrameSplitter::next() {
     grow_partial(length_bytes);
     return std::nullopt;
   }
-  std::size_t length = read_length(spanning ? partial_.data() : input_.data());
+  std::size_t length = read_length(spanning ? std::string_view(partial_) : input_);
   if (length == 0 || length > max_frame) {
     broken_ = true;
     return std::nullopt;

@@ -13,9 +13,11 @@ inline constexpr std::size_t length_bytes = 4;
 /// A longer frame than any network has: the peer does not speak this format.
 inline constexpr std::size_t max_frame = 256 * 1024;
 
-/// The length in the first 4 of `bytes`.
-inline std::uint32_t read_length(const char* bytes) {
-  auto at = [&](int i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])); };
+/// The length in the first 4 bytes of `framed`, which must have them.
+inline std::uint32_t read_length(std::string_view framed) {
+  auto at = [&](std::size_t i) {
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(framed[i]));
+  };
   return at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
 }
 

@@ -18,8 +18,8 @@ std::string_view text(const iovec& part) {
 
 }  // namespace
 
-Port::Port(asio::any_io_executor loop, base::Fd socket, int number_)
-    : number(number_), socket_(std::move(loop), socket.release()) {
+Port::Port(const asio::any_io_executor& loop, base::Fd socket, int number_)
+    : number(number_), socket_(loop, socket.release()) {
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDBUF, &socket_buffer,
                sizeof socket_buffer);
 }
@@ -89,7 +89,7 @@ void Port::fail() noexcept {
 void Port::keep_from(std::size_t sent) {
   for (auto& part : batch_) {
     for (auto rest = text(part); !rest.empty();) {
-      auto framed = rest.substr(0, length_bytes + read_length(rest.data()));
+      auto framed = rest.substr(0, length_bytes + read_length(rest));
       rest.remove_prefix(framed.size());
       if (sent >= framed.size()) {
         sent -= framed.size();

@@ -29,7 +29,7 @@ struct PortStats {
 /// Made by a Switch only. All calls happen on the loop thread.
 class Port : public std::enable_shared_from_this<Port> {
  public:
-  Port(asio::any_io_executor loop, base::Fd socket, int number);
+  Port(const asio::any_io_executor& loop, base::Fd socket, int number);
 
   /// What one receive() came to.
   enum class Received { bytes, nothing_yet, end };

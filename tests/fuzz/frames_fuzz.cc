@@ -23,7 +23,7 @@ Outcome split(std::string_view bytes, std::size_t piece) {
   while (!bytes.empty()) {
     splitter.feed(bytes.substr(0, piece));
     while (auto framed = splitter.next()) {
-      if (framed->size() != length_bytes + read_length(framed->data())) std::abort();
+      if (framed->size() != length_bytes + read_length(*framed)) std::abort();
       outcome.frames.emplace_back(framed->substr(length_bytes));
       read_addresses(outcome.frames.back());
     }

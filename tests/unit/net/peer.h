@@ -54,7 +54,7 @@ class Peer {
   std::optional<std::string> receive() {
     for (;;) {
       if (pending_.size() >= length_bytes) {
-        auto whole = length_bytes + read_length(pending_.data());
+        auto whole = length_bytes + read_length(pending_);
         if (pending_.size() >= whole) {
           auto result = pending_.substr(length_bytes, whole - length_bytes);
           pending_.erase(0, whole);
