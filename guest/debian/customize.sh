@@ -68,8 +68,8 @@ echo "# no name server: names come from /etc/hosts" >"$tree/etc/resolv.conf"
 
 # --- the root file system ---
 say "packing root.erofs"
-# Uncompressed: decompression costs the emulated CPU more than reading costs the host, and the page
-# cache of the host is shared by all machines anyway.
+# Uncompressed: lz4 makes a third of the size, but no boot faster (the CPU time to the banner is the same
+# within the noise), and the page cache of the host is shared by all machines anyway.
 # mmdebstrap has /proc, /sys and /dev mounted below the tree while hooks run. A bind mount without what
 # is mounted below it shows the tree alone; it is made in a mount namespace of its own and so needs no
 # clean-up. (Excluding the paths is not enough: mkfs.erofs reads the attributes of all files first.)
