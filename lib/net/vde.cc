@@ -14,13 +14,14 @@ namespace {
 constexpr const char* program = "vde_switch";
 
 // Asks the console of the switch for a sign of life; the answer ends with "1000 Success".
-Task<void> wait_ready(Stream& control, Stream& output) {
+// Both streams outlive the call.
+Task<void> wait_ready(Stream* control, Stream* output) {
   try {
-    co_await control.write_all("showinfo\n");
+    co_await control->write_all("showinfo\n");
   } catch (const Error&) {
     // It has ended already; its output says why.
   }
-  async::Lines lines(output);
+  async::Lines lines(*output);
   std::string said;
   while (auto line = co_await lines.next()) {
     if (line->starts_with("1000 ")) co_return;
@@ -83,7 +84,7 @@ Task<std::unique_ptr<VdeSwitch>> VdeSwitch::start(std::filesystem::path dir, Dea
                                      .child = std::move(child)});
   std::string step = "starting vde_switch on '" + dir.string() + "'";
   try {
-    co_await async::within(deadline, step, wait_ready(*impl->control, *impl->output));
+    co_await async::within(deadline, step, wait_ready(impl->control.get(), impl->output.get()));
     if (!std::filesystem::exists(dir / "ctl"))
       throw Error(Error::Kind::host, "vde_switch answers but has not made its socket 'ctl'");
   } catch (Error& error) {
