@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -218,6 +219,31 @@ TEST_F(AsUser, WithoutPidNamespacesTakesTheRest) {
                            }});
   EXPECT_EQ(outcome.value("level"), level(SandboxLevel::no_pid_namespace)) << outcome.output;
   EXPECT_EQ(outcome.value("interfaces"), "lo ");
+}
+
+// What a container runtime does: mounts below /proc, and no second /proc in sight.
+void mask_proc() {
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    ::_exit(126);
+  for (const auto& line : base::split(base::read_file("/proc/self/mountinfo"), '\n')) {
+    auto point = line.find(" - proc ") == line.npos ? "/proc" : base::split(line, ' ').at(4);
+    if (point != "/proc") ::umount2(point.c_str(), MNT_DETACH);
+  }
+  if (::mount("masked", "/proc/bus", "tmpfs", MS_RDONLY, nullptr) != 0) ::_exit(126);
+}
+
+TEST_F(AsUser, UnderAMaskedProcTakesTheRest) {
+  auto masked = [] {
+    mask_proc();
+    become_nobody();
+  };
+  auto outcome = run_probe({"auto", "info"}, {.before_exec = masked});
+  EXPECT_EQ(outcome.value("level"), level(SandboxLevel::no_pid_namespace)) << outcome.output;
+  EXPECT_EQ(outcome.value("interfaces"), "lo ");
+  EXPECT_THAT(outcome.value("sentence"),
+              AllOf(HasSubstr("/proc is masked"), HasSubstr("systempaths=unconfined")));
+  EXPECT_EQ(run_probe({"require", "info"}, {.before_exec = masked}).status, W_EXITCODE(3, 0));
 }
 
 // The quotas belong to a user namespace, so a full one can be had without touching the host.

@@ -59,6 +59,7 @@ TEST(EndLike, GivesTheSameSignalWithoutACore) {
 
 TEST(HeldSignals, ArriveWhenRestored) {
   static volatile sig_atomic_t seen = 0;
+  seen = 0;
   auto before = ::signal(SIGUSR1, [](int) { seen = 1; });
   HeldSignals held;
   ::raise(SIGUSR1);
