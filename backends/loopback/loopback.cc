@@ -55,12 +55,14 @@ class Loopback final : public Backend {
     auto [lines, errors] = base::make_pipe();
     async::ChildSpec spec;
     spec.argv = shell_command_line(context_.config.loopback.shell);
-    spec.fds.emplace(0, base::Fd(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0), "duplicating a socket")));
+    spec.fds.emplace(0, base::Fd(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0),
+                                             "duplicating a socket")));
     spec.fds.emplace(1, std::move(theirs));
     spec.fds.emplace(2, std::move(errors));
     child_.emplace(context_.loop, std::move(spec));
     // It ends with the pipe, and reports nothing.
-    asio::co_spawn(context_.loop, forward(async::make_stream(context_.loop, std::move(lines)), context_.console),
+    asio::co_spawn(context_.loop,
+                   forward(async::make_stream(context_.loop, std::move(lines)), context_.console),
                    [](std::exception_ptr) {});
     co_return async::make_stream(context_.loop, std::move(ours));
   }
@@ -85,7 +87,8 @@ class Loopback final : public Backend {
  private:
   Task<void> gone() { co_await child_->wait(); }
 
-  static Task<void> forward(std::unique_ptr<Stream> lines, std::function<void(std::string_view)> console) {
+  static Task<void> forward(std::unique_ptr<Stream> lines,
+                            std::function<void(std::string_view)> console) {
     std::array<char, 4096> buffer;
     while (auto count = co_await lines->read_some(buffer))
       if (console) console({buffer.data(), count});
@@ -99,9 +102,16 @@ class Loopback final : public Backend {
 
 std::vector<std::string> shell_command_line(const std::string& shell, bool terminal) {
   // An environment of its own: what the host has exported does not reach the machine.
-  return {"env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c",
-          std::string(outside), "loopback", std::string(inside),
-          shell == "bash" ? "bash --norc" : shell, terminal ? "/proc/self/fd/0" : ""};
+  return {"env",
+          "-i",
+          "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+          "sh",
+          "-c",
+          std::string(outside),
+          "loopback",
+          std::string(inside),
+          shell == "bash" ? "bash --norc" : shell,
+          terminal ? "/proc/self/fd/0" : ""};
 }
 
 std::unique_ptr<Backend> make_loopback(BackendContext context) {

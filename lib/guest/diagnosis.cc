@@ -18,7 +18,8 @@ Task<std::string> ask(Guest& guest, std::string what, std::string shell, Deadlin
     auto result = co_await guest.run(command, deadline);
     answer = base::trim(result.output);
     if (result.exit_code != 0 && answer.empty())
-      answer = "(" + what + ": " + std::string(base::trim(base::last_lines(result.error_output, 1))) + ")";
+      answer = "(" + what + ": " +
+               std::string(base::trim(base::last_lines(result.error_output, 1))) + ")";
   } catch (const Error& error) {
     std::string_view reason = error.what();
     answer = "(" + what + ": " + std::string(reason.substr(0, reason.find('\n'))) + ")";

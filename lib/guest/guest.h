@@ -18,6 +18,7 @@ struct Command {
   std::vector<std::string> argv;  ///< a program and its arguments, run without a shell
   bool strict = true;             ///< set -euo pipefail for `shell`
   std::map<std::string, std::string> env = {};  ///< on top of the guest's
+  std::string label = {};  ///< what messages call it; empty: its own first line
 };
 
 /// A machine that answers. All calls happen on the loop thread; any number may be under way.
@@ -31,12 +32,14 @@ class Guest {
   /// Error{host} when the stream has ended. Cancelling it ends the command in the guest.
   virtual Task<CommandResult> run(Command command, Deadline deadline) = 0;
 
-  /// What people should know about this guest ("no bash: commands run under sh -eu"), once; then "".
+  /// What people should know about this guest ("no bash: commands run under sh -eu"), once; then
+  /// "".
   virtual std::string take_notice() { return {}; }
 };
 
-/// Reads the greeting that the guest sends first and returns the Guest that fits it. Bytes before the
-/// greeting are skipped. Throws Error{timeout} with what came instead; Error{guest} if the stream ends.
+/// Reads the greeting that the guest sends first and returns the Guest that fits it. Bytes before
+/// the greeting are skipped. Throws Error{timeout} with what came instead; Error{guest} if the
+/// stream ends.
 Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Deadline deadline);
 
 }  // namespace attest::guest

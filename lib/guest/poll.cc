@@ -2,6 +2,7 @@
 
 #include "attest/error.h"
 #include "lib/base/text.h"
+#include "lib/guest/span.h"
 
 #include <algorithm>
 #include <charconv>
@@ -21,7 +22,7 @@ if [ "${BASH_VERSION-}" ];then eval 'exec 8<> <(:)'
 _at_nap(){ read -rt $1 -u 8||:;}
 _at_watch(){ read -rt $1 -u 8;kill -s USR1 $_at_j;}
 else exec 8</dev/null
-_at_nap(){ sleep $1 2>/dev/null||sleep 1;}
+_at_nap(){ sleep $1 2>/dev/null & wait $!||sleep 1;}
 _at_watch(){ sleep $1 & trap "kill $!" TERM;wait $!&&kill -s USR1 $_at_j;}
 fi
 _at_report(){ printf '\nattempts %s code %s\n' $_at_n $_at_r >&2;}
@@ -45,9 +46,12 @@ done
 std::string decision(Probe::Contract contract) {
   const std::string over = "kill $_at_w 2>/dev/null;_at_report;exit ";
   switch (contract) {
-    case Probe::Contract::succeeds: return "[ $_at_r != 0 ]||{ " + over + "0;}";
-    case Probe::Contract::fails: return "[ $_at_r = 0 ]||{ " + over + "0;}";
-    case Probe::Contract::states: break;
+    case Probe::Contract::succeeds:
+      return "[ $_at_r != 0 ]||{ " + over + "0;}";
+    case Probe::Contract::fails:
+      return "[ $_at_r = 0 ]||{ " + over + "0;}";
+    case Probe::Contract::states:
+      break;
   }
   return "case $_at_r in 0|2|3) " + over + "$_at_r;;esac";
 }
@@ -56,7 +60,8 @@ std::string decision(Probe::Contract contract) {
 std::string budget(Deadline deadline) {
   auto left = std::min<Deadline::Clock::duration>(deadline.left(), std::chrono::hours(24 * 365));
   auto spare = std::min<Deadline::Clock::duration>(left / 5, 1s);
-  auto ms = std::max<long long>(10, std::chrono::duration_cast<std::chrono::milliseconds>(left - spare).count());
+  auto ms = std::max<long long>(
+      10, std::chrono::duration_cast<std::chrono::milliseconds>(left - spare).count());
   char text[40];
   std::snprintf(text, sizeof text, "%lld.%03lld", ms / 1000, ms % 1000);
   return text;
@@ -80,6 +85,7 @@ bool parse_report(Polled& polled) {
 Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline) {
   Command command;
   command.strict = false;
+  command.label = probe.label.empty() ? "a polling loop" : probe.label;
   command.shell = "_at_t=" + budget(deadline) + " _at_a=" + base::shell_quote(probe.text) +
                   " _at_d=" + base::shell_quote(decision(probe.contract)) + std::string(loop_text);
   auto result = co_await guest.run(command, deadline);
@@ -100,14 +106,14 @@ Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline) {
 
 Task<std::string> wait_for(Guest& guest, std::string goal, std::string probe, Deadline deadline) {
   const auto begun = Deadline::Clock::now();
-  const auto span = deadline.left();
-  Probe asked{std::move(probe)};
+  const auto span = span_words(deadline);
+  Probe asked{std::move(probe), Probe::Contract::states, goal};
   Polled polled;
   try {
     polled = co_await poll(guest, asked, deadline);
   } catch (Error& error) {
     if (error.kind() == Kind::timeout)
-      throw Error(Kind::timeout, "waited " + base::human(span) + " for " + goal + "; the guest gave no state")
+      throw Error(Kind::timeout, "waited " + span + " for " + goal + "; the guest gave no state")
           .attach("how it ended", error.what());
     error.during("waiting for " + goal);
     throw;
@@ -116,13 +122,17 @@ Task<std::string> wait_for(Guest& guest, std::string goal, std::string probe, De
   if (state.empty()) state = base::trim(base::last_lines(polled.error_output, 1));
   if (state.empty()) state = polled.code < 0 ? "the probe itself did not end" : "unknown";
   switch (polled.outcome) {
-    case Polled::Outcome::done: co_return std::move(polled.output);
-    case Polled::Outcome::unsupported: throw Error(Kind::unsupported, "cannot wait for " + goal + ": " + state);
+    case Polled::Outcome::done:
+      co_return std::move(polled.output);
+    case Polled::Outcome::unsupported:
+      throw Error(Kind::unsupported, "cannot wait for " + goal + ": " + state);
     case Polled::Outcome::never:
-      throw Error(Kind::guest, state).during("waiting for " + goal + ", after " + base::human(Deadline::Clock::now() - begun));
-    case Polled::Outcome::late: break;
+      throw Error(Kind::guest, state)
+          .during("waiting for " + goal + ", after " + base::human(Deadline::Clock::now() - begun));
+    case Polled::Outcome::late:
+      break;
   }
-  throw Error(Kind::timeout, "waited " + base::human(span) + " for " + goal + "; last state: " + state);
+  throw Error(Kind::timeout, "waited " + span + " for " + goal + "; last state: " + state);
 }
 
 }  // namespace attest::guest

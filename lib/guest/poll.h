@@ -9,12 +9,14 @@ namespace attest::guest {
 
 /// What is asked again and again.
 struct Probe {
-  std::string text;          ///< shell text, run in a subshell; for bash and for POSIX shells
+  std::string text;  ///< shell text, run in a subshell; for bash and for POSIX shells
   enum class Contract {
-    states,    ///< exit 0: done; 1: not yet, stdout says the state; 2: never, stdout says why; 3: not in this guest, why
+    states,  ///< exit 0: done; 1: not yet, stdout says the state; 2: never, stdout says why; 3: not
+             ///< in this guest, why
     succeeds,  ///< exit 0: done; else not yet
     fails      ///< exit 0: not yet; else done
   } contract = Contract::states;
+  std::string label = {};  ///< what messages call it
 };
 
 /// How polling ended.
@@ -22,13 +24,13 @@ struct Polled {
   enum class Outcome { done, never, unsupported, late };
   Outcome outcome = Outcome::late;
   int attempts = 0;
-  int code = 0;               ///< of the last attempt; -1 if it was ended at the deadline
+  int code = 0;                      ///< of the last attempt; -1 if it was ended at the deadline
   std::string output, error_output;  ///< of the last attempt
 };
 
 /// Runs the probe at once, then after 5 ms, growing by half to 500 ms. Ends by the guest's own
-/// clock shortly before `deadline`, which also ends an attempt that hangs; being late is an outcome.
-/// Throws what Guest::run() throws.
+/// clock shortly before `deadline`, which also ends an attempt that hangs; being late is an
+/// outcome. Throws what Guest::run() throws.
 Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline);
 
 /// poll() with Contract::states, put into words: returns the probe's stdout, or throws

@@ -2,6 +2,7 @@
 
 #include "lib/async/within.h"
 #include "lib/base/text.h"
+#include "lib/guest/span.h"
 
 #include <boost/system/system_error.hpp>
 
@@ -13,10 +14,10 @@ namespace {
 using namespace std::chrono_literals;
 using Kind = Error::Kind;
 
-constexpr auto grace = 2s;          // from SIGTERM to SIGKILL
-constexpr auto patience = 5s;       // for answers of the resident shell, which is never busy
-constexpr auto stall = 3s;          // a reply that pauses so long has lost its end
-constexpr int absent_limit = 3;     // checks without the command before its reply counts as lost
+constexpr auto grace = 2s;       // from SIGTERM to SIGKILL
+constexpr auto patience = 5s;    // for answers of the resident shell, which is never busy
+constexpr auto stall = 3s;       // a reply that pauses so long has lost its end
+constexpr int absent_limit = 3;  // checks without the command before its reply counts as lost
 
 Task<void> next(async::Event& event) { co_await event.next(); }
 
@@ -98,7 +99,7 @@ void ShellChannel::send(std::string text) {
 
 Task<void> ShellChannel::wait_ready(Deadline deadline) {
   auto self = shared_from_this();
-  const auto span = deadline.left();
+  const auto span = span_words(deadline);
   for (;;) {
     if (state_ == State::ended) throw *ended_with_;
     if (state_ == State::ready && !suspect_ && busy_.size() < slots) co_return;
@@ -113,11 +114,13 @@ Task<void> ShellChannel::wait_ready(Deadline deadline) {
     throw Error(Kind::timeout, "the guest's shell does not answer")
         .hint("the machine may hang or be starved of CPU; see its console log");
   if (state_ == State::ready)
-    throw Error(Kind::timeout, "all " + std::to_string(slots) + " commands that can run at the same "
-                "time in one machine were under way for " + base::human(span));
+    throw Error(Kind::timeout, "all " + std::to_string(slots) +
+                                   " commands that can run at the same "
+                                   "time in one machine were under way for " +
+                                   span);
   Error error(Kind::timeout, state_ == State::silent
-                                 ? "the guest did not greet within " + base::human(span)
-                                 : "the guest's shell greeted but did not answer within " + base::human(span));
+                                 ? "the guest did not greet within " + span
+                                 : "the guest's shell greeted but did not answer within " + span);
   if (decoder_.skipped().empty())
     error.during("waiting for its shell; not a byte came on its channel");
   else
@@ -143,7 +146,8 @@ std::shared_ptr<ShellRun> ShellChannel::begin(std::string_view text) {
   auto run = std::make_shared<ShellRun>(loop_, next_id_++, slot);
   busy_.insert(slot);
   runs_.emplace(run->id, run);
-  if (kind_ == proto::ShellKind::bash && started_.insert(slot).second) send(proto::shell_start(slot));
+  if (kind_ == proto::ShellKind::bash && started_.insert(slot).second)
+    send(proto::shell_start(slot));
   send(std::move(line));
   return run;
 }
@@ -154,7 +158,8 @@ Task<void> ShellChannel::wait_ended(std::shared_ptr<ShellRun> run, Deadline dead
 
 void ShellChannel::end(std::shared_ptr<ShellRun> run) {
   if (std::exchange(run->ending, true) || run->ended()) return;
-  asio::co_spawn(loop_, end_in_guest(shared_from_this(), std::move(run)), [](std::exception_ptr) {});
+  asio::co_spawn(loop_, end_in_guest(shared_from_this(), std::move(run)),
+                 [](std::exception_ptr) {});
 }
 
 Task<void> ShellChannel::end_in_guest(std::shared_ptr<ShellChannel> self,
@@ -182,9 +187,10 @@ Task<void> ShellChannel::end_in_guest(std::shared_ptr<ShellChannel> self,
   bool alive = co_await self->pong(Deadline::after(patience));
   if (run->ended()) co_return;
   self->suspect_ = !alive;
-  run->failure = alive ? Error(Kind::timeout, "the command cannot be killed, or its reply was lost")
-                       : Error(Kind::timeout, "the guest's shell does not answer")
-                             .hint("the machine may hang or be starved of CPU; see its console log");
+  run->failure = alive
+                     ? Error(Kind::timeout, "the command cannot be killed, or its reply was lost")
+                     : Error(Kind::timeout, "the guest's shell does not answer")
+                           .hint("the machine may hang or be starved of CPU; see its console log");
   run->changed.pulse();
 }
 
@@ -249,7 +255,8 @@ void ShellChannel::on_frame(proto::ShellFrame frame) {
   if (frame.kind == Frame::full)
     for (auto& [id, other] : runs_) other->spoiled = true;
   if (frame.kind == Frame::refused)
-    run->failure = Error(Kind::protocol, "the command was damaged on its way to the guest; it did not run");
+    run->failure =
+        Error(Kind::protocol, "the command was damaged on its way to the guest; it did not run");
   else if (!run->failure)
     run->frame = std::move(frame);
   run->changed.pulse();
@@ -268,7 +275,8 @@ void ShellChannel::on_status(const proto::ShellFrame& frame) {
     started_.erase(run->slot);
     run->failure = Error(Kind::guest, "the shell that waited for the command was killed");
   } else if (++run->absent >= absent_limit) {
-    run->failure = Error(Kind::protocol, "the reply to the command was lost on its way from the guest");
+    run->failure =
+        Error(Kind::protocol, "the reply to the command was lost on its way from the guest");
   } else {
     return;
   }

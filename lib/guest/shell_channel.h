@@ -25,12 +25,12 @@ struct ShellRun {
 
   std::uint64_t id;
   unsigned slot;
-  bool spoiled = false;                  ///< another command filled the guest's output space meanwhile
-  bool ending = false;                   ///< end() was called
-  int absent = 0;                        ///< checks in a row that did not find it running
+  bool spoiled = false;  ///< another command filled the guest's output space meanwhile
+  bool ending = false;   ///< end() was called
+  int absent = 0;        ///< checks in a row that did not find it running
   std::optional<proto::ShellFrame> frame;
   std::optional<Error> failure;
-  async::Event changed;                  ///< pulsed when one of the two is set
+  async::Event changed;  ///< pulsed when one of the two is set
 };
 
 /// See the file comment. Loop thread only. Lives in a shared_ptr: its reader and writer hold it,
@@ -89,16 +89,17 @@ class ShellChannel : public std::enable_shared_from_this<ShellChannel> {
   State state_ = State::silent;
   proto::ShellKind kind_ = proto::ShellKind::bash;
   std::string nonce_;
-  std::optional<Error> ended_with_;     ///< why nothing works any more
+  std::optional<Error> ended_with_;  ///< why nothing works any more
   std::deque<std::string> outbox_;
   async::Event outgoing_, changed_;
-  std::map<std::uint64_t, std::shared_ptr<ShellRun>> runs_;  ///< until the guest is through with them
-  std::set<unsigned> busy_;             ///< their slots
-  std::set<unsigned> started_;          ///< slots whose executor exists
+  std::map<std::uint64_t, std::shared_ptr<ShellRun>>
+      runs_;                    ///< until the guest is through with them
+  std::set<unsigned> busy_;     ///< their slots
+  std::set<unsigned> started_;  ///< slots whose executor exists
   std::set<std::uint64_t> pongs_;
   std::uint64_t next_id_ = 1;
   Deadline stalls_at_ = Deadline::never();  ///< a reply that is unfinished then is given up
-  bool suspect_ = false;                ///< it has not answered; ping before the next command
+  bool suspect_ = false;                    ///< it has not answered; ping before the next command
 };
 
 }  // namespace attest::guest

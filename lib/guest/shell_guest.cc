@@ -1,6 +1,7 @@
 #include "lib/guest/shell_guest.h"
 
 #include "lib/base/text.h"
+#include "lib/guest/span.h"
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,7 @@ using Kind = Error::Kind;
 
 // Says in one line which command a message is about.
 std::string words(const Command& command) {
+  if (!command.label.empty()) return "'" + base::printable(command.label) + "'";
   std::string text = command.argv.empty() ? command.shell : base::shell_join(command.argv);
   auto line = std::string(base::trim(text).substr(0, base::trim(text).find('\n')));
   if (line.size() > 100) line = line.substr(0, 97) + "...";
@@ -21,8 +23,9 @@ std::string words(const Command& command) {
 
 bool is_name(std::string_view name) {
   auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  return !name.empty() && letter(name[0]) &&
-         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+  return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
+    return letter(c) || (c >= '0' && c <= '9');
+  });
 }
 
 // In a forked subshell `$$` is the resident shell. A text that mentions it gets a bash of its own,
@@ -64,8 +67,11 @@ std::string shell_text(const Command& command, proto::ShellKind kind) {
     for (auto& word : command.argv) line += " " + base::shell_quote(word);
     return text + line;
   }
-  std::string strict = !command.strict ? "" : kind == proto::ShellKind::bash ? "set -euo pipefail\n" : "set -eu\n";
-  if (kind == proto::ShellKind::bash && needs_own_process(command.shell))  // one argument: at most 128 KiB
+  std::string strict = !command.strict                  ? ""
+                       : kind == proto::ShellKind::bash ? "set -euo pipefail\n"
+                                                        : "set -eu\n";
+  if (kind == proto::ShellKind::bash &&
+      needs_own_process(command.shell))  // one argument: at most 128 KiB
     return text + "exec bash -c " + base::shell_quote(strict + command.shell) + " bash";
   return text + strict + command.shell;
 }
@@ -74,7 +80,7 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
   const auto channel = channel_;  // outlives this guest while the coroutine unwinds
   const auto begun = std::chrono::steady_clock::now();
   co_await channel->wait_ready(deadline);
-  const auto span = deadline.left();
+  const auto span = span_words(deadline);
   auto run = channel->begin(shell_text(command, channel->kind()));
   EndOnUnwind guard(channel, run);
 
@@ -91,8 +97,9 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
   }
   if (run->failure && !late) throw Error(*run->failure).during("running " + words(command));
   if (late) {
-    Error error(Kind::timeout, "command " + words(command) + " did not end within " + base::human(span));
-    if (run->failure && run->failure->kind() == Kind::host) throw Error(*run->failure).during("running " + words(command));
+    Error error(Kind::timeout, "command " + words(command) + " did not end within " + span);
+    if (run->failure && run->failure->kind() == Kind::host)
+      throw Error(*run->failure).during("running " + words(command));
     if (run->failure) error.during(std::string("ending it: ") + run->failure->what());
     if (run->frame) {
       error.attach("its stdout so far, last lines", base::last_lines(run->frame->output, 20));
@@ -101,11 +108,14 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
     throw error;
   }
   auto& frame = *run->frame;
-  if (frame.kind == proto::ShellFrame::Kind::full || frame.output.size() + frame.error_output.size() > proto::shell_output_limit)
+  if (frame.kind == proto::ShellFrame::Kind::full ||
+      frame.output.size() + frame.error_output.size() > proto::shell_output_limit)
     throw Error(Kind::guest, "command " + words(command) + " printed more than 64 MiB")
         .hint("redirect its output into a file in the guest");
   if (run->spoiled && channel->kind() == proto::ShellKind::posix)  // there all share one tmpfs
-    throw Error(Kind::guest, "the output of command " + words(command) + " may be cut: another command, at the same time, printed more than 64 MiB");
+    throw Error(Kind::guest,
+                "the output of command " + words(command) +
+                    " may be cut: another command, at the same time, printed more than 64 MiB");
   CommandResult result;
   result.exit_code = frame.code;
   result.output = std::move(frame.output);
@@ -121,13 +131,15 @@ std::string ShellGuest::take_notice() {
 }
 
 Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Deadline deadline) {
-  auto channel = std::make_shared<ShellChannel>(co_await asio::this_coro::executor, std::move(stream));
+  auto channel =
+      std::make_shared<ShellChannel>(co_await asio::this_coro::executor, std::move(stream));
   channel->start();
   auto guest = std::make_unique<ShellGuest>(channel);
   try {
     co_await channel->wait_ready(deadline);
   } catch (Error& error) {
-    if (error.kind() == Kind::host) throw Error(Kind::guest, std::string("before the guest greeted, ") + error.what());
+    if (error.kind() == Kind::host)
+      throw Error(Kind::guest, std::string("before the guest greeted, ") + error.what());
     error.during("waiting for the greeting of the guest's shell");
     throw;
   }

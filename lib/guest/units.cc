@@ -11,7 +11,8 @@ namespace {
 
 bool only(std::string_view text, std::string_view extra) {
   return !text.empty() && text[0] != '-' && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || extra.find(c) != extra.npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           extra.find(c) != extra.npos;
   });
 }
 
@@ -44,8 +45,9 @@ std::string unit_probe(const std::string& unit, const std::string& user) {
   if (!only(unit, ":-_.\\@/"))
     throw Error(Error::Kind::usage, "'" + base::printable(unit) + "' is no name of a systemd unit")
         .hint("unit names hold letters, digits and : - _ . \\ @, for example 'nginx.service'");
-  std::string text = "[ -d /run/systemd/system ]||{ echo 'systemd does not run in this guest';exit 3;}\nu=" +
-                     base::shell_quote(unit) + "\n";
+  std::string text =
+      "[ -d /run/systemd/system ]||{ echo 'systemd does not run in this guest';exit 3;}\nu=" +
+      base::shell_quote(unit) + "\n";
   if (user.empty()) {
     text += "_ctl(){ systemctl --no-pager \"$@\";}";
   } else {
@@ -53,7 +55,8 @@ std::string unit_probe(const std::string& unit, const std::string& user) {
       throw Error(Error::Kind::usage, "'" + base::printable(user) + "' is no name of a user");
     // The arguments hold nothing but the validated unit name and our own words.
     text += "_ctl(){ su -l " + base::shell_quote(user) +
-            " --shell /bin/sh -c \"XDG_RUNTIME_DIR=/run/user/\\$(id -u) systemctl --user --no-pager $(_words \"$@\")\";}\n"
+            " --shell /bin/sh -c \"XDG_RUNTIME_DIR=/run/user/\\$(id -u) systemctl --user "
+            "--no-pager $(_words \"$@\")\";}\n"
             "_words(){ for w;do printf \"'%s' \" \"$w\";done;}";
   }
   return text + std::string(body);

@@ -16,7 +16,7 @@
 namespace attest::proto {
 namespace {
 
-constexpr std::size_t head_limit = 120;    // a longer head line is damage
+constexpr std::size_t head_limit = 120;  // a longer head line is damage
 constexpr std::size_t skipped_limit = 2048;
 
 template <class Number>
@@ -128,7 +128,8 @@ std::optional<ShellEvent> ShellDecoder::search() {
     if (!head) {
       auto id = sort == '{' ? number<std::uint64_t>(line.substr(0, line.find(' '))) : std::nullopt;
       lost_ = id;
-      return ShellDamage{id, "the reply's first line is malformed: '" + base::printable(line) + "'"};
+      return ShellDamage{id,
+                         "the reply's first line is malformed: '" + base::printable(line) + "'"};
     }
     head_ = std::move(head);
     return finish();
@@ -144,7 +145,8 @@ std::optional<ShellEvent> ShellDecoder::finish() {
   if (mark != buffer_.npos && mark < length + 1) {
     lost_ = head_->frame.id;
     ShellDamage damage{head_->frame.id, "bytes of the reply were lost: " + std::to_string(length) +
-                                            " announced, at most " + std::to_string(mark) + " arrived"};
+                                            " announced, at most " + std::to_string(mark) +
+                                            " arrived"};
     head_.reset();
     buffer_.erase(0, mark);
     searched_ = 0;
@@ -152,10 +154,9 @@ std::optional<ShellEvent> ShellDecoder::finish() {
   }
   if (buffer_.size() < length + closing.size()) {
     searched_ = buffer_.size() - std::min(buffer_.size(), nonce_.size());
-    // The end is not ours: more bytes came than were announced, or others wrote in between.
-    std::string_view tail = std::string_view(buffer_).substr(std::min(length, buffer_.size()));
-    if (std::string_view(closing).starts_with(tail)) return std::nullopt;
-  } else if (std::string_view(buffer_).substr(length, closing.size()) == closing) {
+    return std::nullopt;
+  }
+  if (std::string_view(buffer_).substr(length, closing.size()) == closing) {
     ShellFrame frame = std::move(head_->frame);
     frame.output = buffer_.substr(0, head_->out);
     frame.error_output = buffer_.substr(head_->out, head_->err);
@@ -185,7 +186,8 @@ std::string shell_command(unsigned slot, std::uint64_t id, std::string_view text
         .hint("write the bytes to a file, or use printf '\\0' in the command");
   auto name = std::to_string(id);
   // The id comes twice: a line that lost its middle does not run.
-  return "_at_1 " + std::to_string(slot) + " " + name + " " + base::shell_quote(text) + " " + name + "\n";
+  return "_at_1 " + std::to_string(slot) + " " + name + " " + base::shell_quote(text) + " " + name +
+         "\n";
 }
 
 std::string shell_start(unsigned slot) {
@@ -193,7 +195,8 @@ std::string shell_start(unsigned slot) {
 }
 
 std::string shell_kill(unsigned slot, std::uint64_t id, std::string_view signal) {
-  return "_at_2 " + std::to_string(slot) + " " + std::to_string(id) + " " + std::string(signal) + "\n";
+  return "_at_2 " + std::to_string(slot) + " " + std::to_string(id) + " " + std::string(signal) +
+         "\n";
 }
 
 std::string shell_check(unsigned slot, std::uint64_t id) {

@@ -97,9 +97,11 @@ std::string shell_probe(std::string_view nonce);
 std::string shell_bootstrap(ShellKind kind, std::string_view nonce);
 /// Starts executor `slot`, or starts it anew; needed before its first command (bash only).
 std::string shell_start(unsigned slot);
-/// Runs `text` in executor `slot`. Throws Error{usage} for a NUL byte, which no shell text can hold.
+/// Runs `text` in executor `slot`. Throws Error{usage} for a NUL byte, which no shell text can
+/// hold.
 std::string shell_command(unsigned slot, std::uint64_t id, std::string_view text);
-/// Sends the signal ("TERM", "KILL") to the process group of command `id`, if that is what the slot runs.
+/// Sends the signal ("TERM", "KILL") to the process group of command `id`, if that is what the slot
+/// runs.
 std::string shell_kill(unsigned slot, std::uint64_t id, std::string_view signal);
 /// Asks whether command `id` still runs.
 std::string shell_check(unsigned slot, std::uint64_t id);

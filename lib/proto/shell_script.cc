@@ -32,6 +32,7 @@ echo $_at_i $! >$_at_D/p$_at_x
 wait $_at_f $!
 _at_r=$?
 echo >$_at_d/w||_at_t=f
+>$_at_d/w
 IFS= read -rd "" -n 8193 _at_a <$_at_o&&_at_b=1
 IFS= read -rd "" -n 8193 _at_q <$_at_e&&_at_b=1
 if [ $_at_b ];then
@@ -47,7 +48,7 @@ printf "%s{%s %s %s %s %s\n%s%s\n%s}%s\n" $_at_N $_at_i $_at_t $_at_r ${#_at_a} 
 fi
 printf x >&9
 if [ $_at_b ]||((++_at_k%50==0));then _at_g=($_at_d/[oe]*);rm -f "${_at_g[@]}";fi
-[ $_at_t = f ]&&! echo >$_at_d/w&&umount -l $_at_d&&_at_fs
+[ $_at_t = f ]&&! { echo >$_at_d/w&&>$_at_d/w;}&&umount -l $_at_d&&_at_fs
 done
 umount -l $_at_d;rm -rf $_at_D/p$_at_x $_at_d;rmdir $_at_D'
 _at_u='set +m;unset -v LC_ALL;';[ "${LC_ALL+x}" ]&&printf -v _at_u 'set +m;LC_ALL=%q;' "$LC_ALL"
@@ -71,6 +72,7 @@ _at_run(){ _at_o=$_at_D/o$2 _at_e=$_at_D/e$2 _at_k=r
 $_at_S sh $_at_D/c$2 </dev/null >$_at_o 2>$_at_e 9>&- &
 _at_p=$!;echo $2 $_at_p >$_at_D/p$1;wait $_at_p;_at_r=$?
 echo >$_at_D/w$1||_at_k=f
+>$_at_D/w$1
 _at_a=$(wc -c <$_at_o) _at_b=$(wc -c <$_at_e)
 read _at_t <&9
 printf '%s{%s %s %s %s %s\n' $_at_N $2 $_at_k $_at_r $_at_a $_at_b

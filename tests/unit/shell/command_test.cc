@@ -7,14 +7,15 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr PeerKind bash_socket{"bash_socket", "bash"}, bash_pty{"bash_pty", "bash", true},
+const PeerKind bash_socket{"bash_socket", "bash"}, bash_pty{"bash_pty", "bash", true},
     dash_pty{"dash_pty", "dash", true}, busybox{"busybox", "busybox sh"};
 
 class EveryShell : public ::testing::TestWithParam<PeerKind> {
  protected:
   Peer peer{GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(, EveryShell, ::testing::Values(bash_socket, bash_pty, dash_pty, busybox), peer_name);
+INSTANTIATE_TEST_SUITE_P(, EveryShell, ::testing::Values(bash_socket, bash_pty, dash_pty, busybox),
+                         peer_name);
 
 TEST_P(EveryShell, ReturnsBothStreamsAndTheExitCode) {
   auto result = peer.sh("echo out; echo err >&2; exit 7");
@@ -28,10 +29,19 @@ struct CodeRow {
   int code;
 };
 TEST_P(EveryShell, ReportsEveryKindOfEnd) {
-  for (auto [text, code] : {CodeRow{"true", 0}, {"false", 1}, {"exit 255", 255}, {"kill -9 $$", 137},
-                            {"kill $$", 143}, {"exec false", 1}, {"sh -c 'kill -9 $$'", 137},
-                            {"exec no-such-program", 127}, {"no-such-program", 127}, {"/etc/passwd", 126},
-                            {"trap 'exit 9' TERM; kill $$; sleep 5", 9}, {"", 0}, {"# nothing", 0}})
+  for (auto [text, code] : {CodeRow{"true", 0},
+                            {"false", 1},
+                            {"exit 255", 255},
+                            {"kill -9 $$", 137},
+                            {"kill $$", 143},
+                            {"exec false", 1},
+                            {"sh -c 'kill -9 $$'", 137},
+                            {"exec no-such-program", 127},
+                            {"no-such-program", 127},
+                            {"/etc/passwd", 126},
+                            {"trap 'exit 9' TERM; kill $$; sleep 5", 9},
+                            {"", 0},
+                            {"# nothing", 0}})
     EXPECT_EQ(peer.sh(text).exit_code, code) << text;
   EXPECT_EQ(peer.sh("echo fine").output, "fine\n");
 }
@@ -39,7 +49,9 @@ TEST_P(EveryShell, ReportsEveryKindOfEnd) {
 TEST_P(EveryShell, IsStrictUnlessToldOtherwise) {
   EXPECT_EQ(peer.sh("false; echo on").output, "");
   EXPECT_NE(peer.sh("echo $no_such_variable").exit_code, 0);
-  EXPECT_EQ(peer.run({.shell = "false; echo on$no_such_variable", .argv = {}, .strict = false}).output, "on\n");
+  EXPECT_EQ(
+      peer.run({.shell = "false; echo on$no_such_variable", .argv = {}, .strict = false}).output,
+      "on\n");
   EXPECT_EQ(peer.sh("set +e; false; echo on").output, "on\n");
   EXPECT_EQ(peer.sh("false; echo on").output, "");
 }
@@ -57,14 +69,19 @@ TEST_P(EveryShell, HasNothingOnStdin) {
 
 TEST_P(EveryShell, HasAProcessGroupOfItsOwn) {
   // Field 5 of stat is the process group; the leader's is its pid.
-  auto script = "read -r pid name state parent group rest </proc/self/stat; [ $group = $pid ] && echo own";
+  auto script =
+      "read -r pid name state parent group rest </proc/self/stat; [ $group = $pid ] && echo own";
   EXPECT_EQ(peer.sh(script).output, "own\n");
 }
 
 TEST_P(EveryShell, CarriesNoStateToTheNextCommand) {
-  peer.sh("cd /; X=1; export Y=2; f() { :; }; umask 077; set -x; trap 'echo trapped' EXIT; alias ls=false; exec 5>&1");
-  EXPECT_EQ(peer.sh("pwd; echo ${X-no}${Y-no}; umask; ls /proc/self/fd/5 2>/dev/null || echo closed").output,
-            "/tmp\nnono\n0022\nclosed\n");
+  peer.sh(
+      "cd /; X=1; export Y=2; f() { :; }; umask 077; set -x; trap 'echo trapped' EXIT; alias "
+      "ls=false; exec 5>&1");
+  EXPECT_EQ(
+      peer.sh("pwd; echo ${X-no}${Y-no}; umask; ls /proc/self/fd/5 2>/dev/null || echo closed")
+          .output,
+      "/tmp\nnono\n0022\nclosed\n");
   EXPECT_NE(peer.sh("f").exit_code, 0);
 }
 
@@ -81,7 +98,8 @@ TEST_P(EveryShell, ReturnsOutputByteForByte) {
   EXPECT_EQ(peer.sh("printf 'no line end'").output, "no line end");
   EXPECT_EQ(peer.sh("printf '\\n\\n'; printf '\\n' >&2").output, "\n\n");
   EXPECT_EQ(peer.sh("printf 'a\\0b\\0'").output, std::string("a\0b\0", 4));
-  EXPECT_EQ(peer.sh("printf 'a\\r\\n\\003\\004\\032\\377\\376'").output, "a\r\n\003\004\032\377\376");
+  EXPECT_EQ(peer.sh("printf 'a\\r\\n\\003\\004\\032\\377\\376'").output,
+            "a\r\n\003\004\032\377\376");
   std::string all;
   for (int c = 1; c < 256; ++c) all += static_cast<char>(c);
   // Through the command text as well: every byte but NUL.
@@ -96,7 +114,8 @@ TEST_P(EveryShell, RunsArgumentsWithoutAShell) {
 }
 
 TEST_P(EveryShell, PassesTheEnvironmentOfTheConfig) {
-  Command command{.shell = "printf %s \"$GREETING\"", .argv = {}, .env = {{"GREETING", "it's\na $HOME"}}};
+  Command command{
+      .shell = "printf %s \"$GREETING\"", .argv = {}, .env = {{"GREETING", "it's\na $HOME"}}};
   EXPECT_EQ(peer.run(command).output, "it's\na $HOME");
   EXPECT_EQ(peer.sh("echo ${GREETING-none}").output, "none\n");
 }
@@ -171,7 +190,9 @@ TEST_P(Bash, DoesNotIgnoreSigintAndSigquit) {
 
 TEST_P(Bash, ForksOnceAndExecutesNothingForASmallCommand) {
   // The newest pid of the namespace: one more for the command, one for each fork beside it.
-  auto newest = [&] { return std::stoi(peer.sh("read -r a b c d e </proc/loadavg; echo $e").output); };
+  auto newest = [&] {
+    return std::stoi(peer.sh("read -r a b c d e </proc/loadavg; echo $e").output);
+  };
   int first = newest();
   for (int i = 0; i < 10; ++i) peer.sh("true");
   EXPECT_EQ(newest() - first, 11);

@@ -51,19 +51,18 @@ struct PeerKind {
   const char* name;
   const char* shell;  ///< as loopback::shell_command_line() takes it
   bool pty = false;
+  std::string script = {};  ///< what the shell runs instead of reading commands
 };
-inline std::string peer_name(const ::testing::TestParamInfo<PeerKind>& info) { return info.param.name; }
+inline std::string peer_name(const ::testing::TestParamInfo<PeerKind>& info) {
+  return info.param.name;
+}
 
 /// Owns the loop, the shell and its guest.
 class Peer {
  public:
-  explicit Peer(PeerKind kind = {"bash", "bash"}) {
-    loop.run(start(this, kind));
-  }
+  explicit Peer(PeerKind kind = {"bash", "bash"}) { loop.run(start(this, kind)); }
   Peer(const Peer&) = delete;
-  ~Peer() {
-    loop.run(stop(this));
-  }
+  ~Peer() { loop.run(stop(this)); }
 
   CommandResult run(Command command, std::chrono::milliseconds limit = 30s) {
     return loop.run(guest->run(std::move(command), in(limit)));
@@ -83,7 +82,8 @@ class Peer {
 
   async::Loop loop;
   std::unique_ptr<Guest> guest;
-  std::shared_ptr<std::function<void(std::string&)>> spoil = std::make_shared<std::function<void(std::string&)>>();
+  std::shared_ptr<std::function<void(std::string&)>> spoil =
+      std::make_shared<std::function<void(std::string&)>>();
   std::unique_ptr<async::Child> child;
 
  private:
@@ -92,7 +92,8 @@ class Peer {
     base::Fd ours, theirs;
     if (kind.pty) {
       int master = -1, slave = -1;
-      if (::openpty(&master, &slave, nullptr, nullptr, nullptr) == -1) throw Error(Error::Kind::host, "no pty");
+      if (::openpty(&master, &slave, nullptr, nullptr, nullptr) == -1)
+        throw Error(Error::Kind::host, "no pty");
       termios raw{};
       ::tcgetattr(slave, &raw);
       ::cfmakeraw(&raw);
@@ -105,7 +106,8 @@ class Peer {
       std::tie(ours, theirs) = base::stream_pair();
     }
     async::ChildSpec spec;
-    spec.argv = loopback::shell_command_line(kind.shell, kind.pty);
+    spec.argv = loopback::shell_command_line(
+        kind.script.empty() ? kind.shell : kind.shell + (" " + kind.script), kind.pty);
     spec.fds.emplace(0, base::Fd(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0)));
     spec.fds.emplace(1, std::move(theirs));
     self->child = std::make_unique<async::Child>(loop, std::move(spec));

@@ -19,14 +19,16 @@ TEST(ShellText, IsStrictByDefault) {
 
 TEST(ShellText, QuotesArgumentsAndEnvironment) {
   Command command{.shell = "", .argv = {"printf", "%s", "$HOME 'x'"}, .env = {{"A", "b c"}}};
-  EXPECT_EQ(shell_text(command, ShellKind::bash), "export A='b c'\nexec 'printf' '%s' '$HOME '\\''x'\\'''");
+  EXPECT_EQ(shell_text(command, ShellKind::bash),
+            "export A='b c'\nexec 'printf' '%s' '$HOME '\\''x'\\'''");
 }
 
 TEST(ShellText, RefusesWhatIsNoCommand) {
   Command both{.shell = "x", .argv = {"y"}};
   Command name{.shell = "x", .argv = {}, .env = {{"a b", "c"}}};
   Command empty{.shell = "", .argv = {""}};
-  for (auto& command : {both, name, empty}) EXPECT_THROW(shell_text(command, ShellKind::bash), Error);
+  for (auto& command : {both, name, empty})
+    EXPECT_THROW(shell_text(command, ShellKind::bash), Error);
 }
 
 TEST(UnitProbe, RefusesNamesThatAreNone) {
