@@ -18,7 +18,7 @@ bool only(std::string_view text, std::string_view extra) {
 
 // $@ is systemctl with what reaches the right manager.
 constexpr std::string_view body = R"sh(
-_show(){ a= s= j= r= l=;while IFS== read -r k v;do case $k in ActiveState)a=$v;;SubState)s=$v;;Job)j=$v;;Result)r=$v;;LoadState)l=$v;;esac;done <<_end
+_show(){ a= s= j= r= l= x=;while IFS== read -r k v;do case $k in ActiveState)a=$v;;SubState)s=$v;;Job)j=$v;;Result)r=$v;;LoadState)l=$v;;*)x=$k;;esac;done <<_end
 $(_ctl show -p ActiveState -p SubState -p Job -p Result -p LoadState -- "$u" 2>&1||echo "Result=systemctl-failed")
 _end
 };_show
@@ -32,7 +32,7 @@ if [ "$a" = inactive ]&&[ "${j:-0}" = 0 ];then
 [ "$l" != not-found ]||{ echo "unit '$u' does not exist in the guest (systemd calls it not-found)";exit 2;}
 [ "$l" != masked ]||{ echo "unit '$u' is masked";exit 2;}
 echo "unit '$u' is inactive and no jobs are pending";exit 2;fi;;esac;fi;;
-'')echo "systemctl does not answer";exit 1;;
+'')echo "systemctl does not answer${x:+: $x}";exit 1;;
 esac
 [ "$a" = active ]&&exit 0
 if [ "${j:-0}" = 0 ];then echo "$a ($s)";else echo "$a ($s), job $j pending";fi

@@ -69,8 +69,8 @@ std::optional<ShellDecoder::Head> ShellDecoder::parse_head(std::string_view line
   auto code = number<int>(words[2]);
   auto out = number<std::uint64_t>(words[3]), err = number<std::uint64_t>(words[4]);
   if (!id || !code || !out || !err) return std::nullopt;
-  // A guest without a size limit on its files may send more; so much is never kept here.
-  if (*out > 2 * shell_output_limit || *err > 2 * shell_output_limit) return std::nullopt;
+  // A guest without a size limit on its files may announce more; so much is never kept here.
+  if (*out > shell_output_limit || *err > shell_output_limit) return std::nullopt;
   Head head;
   head.frame.id = *id;
   head.frame.kind = static_cast<ShellFrame::Kind>(words[1][0]);
@@ -132,6 +132,8 @@ std::optional<ShellEvent> ShellDecoder::search() {
                          "the reply's first line is malformed: '" + base::printable(line) + "'"};
     }
     head_ = std::move(head);
+    // Growing in steps would pause the reader, and hvc0 loses output meanwhile.
+    buffer_.reserve(head_->out + head_->err + 2 * head_limit);
     return finish();
   }
 }

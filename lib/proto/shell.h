@@ -27,7 +27,7 @@ struct ShellFrame {
   enum class Kind : char {
     booted = 'b',   ///< the bootstrap is done; code 0, or 1: no writable directory
     result = 'r',   ///< a command ended: code, output, error_output
-    full = 'f',     ///< like result, but the command printed more than the limit
+    full = 'f',     ///< like result, but it printed more than the limit; without the output
     refused = 'd',  ///< the command line was damaged on its way to the guest; nothing ran
     status = 's',   ///< answer to a check: code 0 runs, 1 does not run, 2 its executor is gone
     pong = 'p'      ///< answer to a ping

@@ -35,6 +35,7 @@ echo >$_at_d/w||_at_t=f
 >$_at_d/w
 IFS= read -rd "" -n 8193 _at_a <$_at_o&&_at_b=1
 IFS= read -rd "" -n 8193 _at_q <$_at_e&&_at_b=1
+[ $_at_t = r ]||_at_a= _at_q= _at_b=
 if [ $_at_b ];then
 _at_g=($(stat -c %s $_at_o $_at_e))
 read -rN1 -t 60 -u 9 _at_y
@@ -47,17 +48,17 @@ read -rN1 -t 60 -u 9 _at_y
 printf "%s{%s %s %s %s %s\n%s%s\n%s}%s\n" $_at_N $_at_i $_at_t $_at_r ${#_at_a} ${#_at_q} "$_at_a" "$_at_q" $_at_N $_at_i
 fi
 printf x >&9
-if [ $_at_b ]||((++_at_k%50==0));then _at_g=($_at_d/[oe]*);rm -f "${_at_g[@]}";fi
+if [ $_at_b$_at_t != r ]||((++_at_k%50==0));then _at_g=($_at_d/[oe]*);rm -f "${_at_g[@]}";fi
 [ $_at_t = f ]&&! { echo >$_at_d/w&&>$_at_d/w;}&&umount -l $_at_d&&_at_fs
 done
-umount -l $_at_d;rm -rf $_at_D/p$_at_x $_at_d;rmdir $_at_D'
+umount -l $_at_d;rm -rf $_at_D/p$_at_x $_at_d;rmdir $_at_D/[0-9]* $_at_D'
 _at_u='set +m;unset -v LC_ALL;';[ "${LC_ALL+x}" ]&&printf -v _at_u 'set +m;LC_ALL=%q;' "$LC_ALL"
 _at_u+='unset -v ${!_at_@};unset -f _at_say _at_1 _at_2 _at_3 _at_fs
 '
 LC_ALL=C BASH_ARGV0=bash _at_f=;((BASH_VERSINFO>4))&&_at_f=-f
 trap : PIPE
 exec 9<> <(:);printf x >&9
-for _at_D in /run /dev/shm /tmp;do _at_D=$_at_D/attest.$_at_K;mkdir -m 700 $_at_D $_at_D/0 2>/dev/null&&break;_at_D=;done
+for _at_D in /run /dev/shm /tmp;do _at_D=$_at_D/attest.$_at_K;mkdir -m 700 $_at_D $_at_D/{0..31} 2>/dev/null&&break;_at_D=;done
 _at_r=0;[ "$_at_D" ]||_at_r=1;_at_say 0 b $_at_r
 )sh";
 
@@ -73,7 +74,7 @@ $_at_S sh $_at_D/c$2 </dev/null >$_at_o 2>$_at_e 9>&- &
 _at_p=$!;echo $2 $_at_p >$_at_D/p$1;wait $_at_p;_at_r=$?
 echo >$_at_D/w$1||_at_k=f
 >$_at_D/w$1
-_at_a=$(wc -c <$_at_o) _at_b=$(wc -c <$_at_e)
+_at_a=0 _at_b=0;if [ $_at_k = f ];then rm -f $_at_o $_at_e;else _at_a=$(wc -c <$_at_o) _at_b=$(wc -c <$_at_e);fi
 read _at_t <&9
 printf '%s{%s %s %s %s %s\n' $_at_N $2 $_at_k $_at_r $_at_a $_at_b
 [ $_at_a = 0 ]||head -c $_at_a $_at_o;[ $_at_b = 0 ]||head -c $_at_b $_at_e
