@@ -1,0 +1,42 @@
+// What the machines of one driver share: the loop, the network, the clock of the whole run.
+#pragma once
+#include "attest/backend.h"
+#include "lib/async/event.h"
+#include "lib/async/loop.h"
+#include "lib/net/fabric.h"
+#include "lib/net/plan.h"
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace attest::core {
+
+/// Made by Driver, referred to by its machines, ended after them.
+struct Fleet {
+  Fleet(Config config_, DriverSetup setup_, net::Plan plan_)
+      : config(std::move(config_)), setup(std::move(setup_)), plan(std::move(plan_)) {}
+
+  /// `span` times the timeout factor, cut by the end of the whole run.
+  Deadline limit(std::chrono::nanoseconds span) const {
+    auto scaled = std::chrono::duration<double, std::nano>(static_cast<double>(span.count()) *
+                                                           setup.timeout_factor);
+    auto longest = std::chrono::duration<double, std::nano>(std::chrono::hours(24 * 365));
+    return Deadline::after(
+               std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(scaled, longest)))
+        .earlier(end.value_or(Deadline::never()));
+  }
+  /// Starts the run's clock and makes the networks, at the first machine's start. Loop thread.
+  Task<void> begin();
+
+  const Config config;
+  DriverSetup setup;
+  const net::Plan plan;
+  async::Loop loop;
+  std::unique_ptr<net::Fabric> fabric;  ///< made and ended on the loop thread
+  async::Mutex beginning{loop.executor()};
+  std::optional<Deadline> end;  ///< of the whole run
+};
+
+}  // namespace attest::core

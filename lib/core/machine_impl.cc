@@ -1,0 +1,233 @@
+#include "lib/core/machine_impl.h"
+
+#include "lib/base/file.h"
+#include "lib/base/text.h"
+#include "lib/guest/diagnosis.h"
+#include "lib/guest/ready.h"
+#include "lib/net/plan.h"
+
+#include <filesystem>
+
+namespace attest {
+namespace {
+using namespace std::chrono_literals;
+constexpr std::size_t console_lines_in_errors = 30;
+constexpr std::size_t journal_lines_in_errors = 30;
+}  // namespace
+
+Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet_)
+    : name(std::move(name_)),
+      config(std::move(config_)),
+      fleet(fleet_),
+      console_([this](std::string_view line) { fleet.setup.say(name, line); },
+               [this](std::string_view fate) {
+                 if (running_) condemn(*running_, {.orderly = false, .cause = std::string(fate)});
+               }),
+      lifecycle_(fleet.loop.executor()) {
+  if (fleet.setup.output.empty()) return;
+  auto folder = fleet.setup.output / name;
+  std::filesystem::create_directories(folder);
+  console_.write_to((folder / "console.log").string());
+}
+
+BackendContext Machine::Impl::context() {
+  BackendContext made{.machine = name,
+                      .config = config,
+                      .network = {},
+                      .seed = {},
+                      .work_dir = fleet.setup.work_dir / name,
+                      .loop = fleet.loop.executor(),
+                      .console = {}};
+  std::filesystem::create_directories(made.work_dir);
+  made.network = fleet.fabric->attachments(name);
+  made.seed = net::seed_files(fleet.plan, name);
+  for (auto& file : config.files)
+    made.seed.push_back({file.to, base::read_file(file.from),
+                         static_cast<unsigned>(std::stoul(file.mode, nullptr, 8))});
+  made.console = [this](std::string_view bytes) { console_.feed(bytes); };
+  return made;
+}
+
+Task<void> Machine::Impl::start() {
+  auto lock = co_await lifecycle_.lock();
+  if (running_ && !running_->doomed.is_set()) co_return;
+  if (boot_failure_) throw *boot_failure_;
+  auto run = std::make_shared<core::Running>(fleet.loop.executor());
+  std::exception_ptr failure;
+  try {
+    co_await fleet.begin();
+    if (!backend_) backend_ = fleet.setup.backends.find(config.backend)->second.make(context());
+    backend_->kill();  // a guest that panicked or hangs in emergency mode may still be there
+    if (running_) co_await running_->watched.wait();
+    running_ = run;
+    co_await boot(run);
+    up = true;
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (backend_) backend_->kill();
+  if (run->watching) co_await run->watched.wait();
+  running_.reset();
+  console_.finish();
+  try {
+    std::rethrow_exception(failure);
+  } catch (Error& e) {
+    e.during("booting machine '" + name + "'")
+        .attach("console, last lines", console_.tail(console_lines_in_errors));
+    boot_failure_ = e;
+    throw;
+  }
+}
+
+Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
+  auto deadline = fleet.limit(fleet.config.timeouts.boot);
+  auto stream = co_await async::within(deadline, "starting the machine", backend_->boot(deadline));
+  run->watching = true;
+  asio::co_spawn(fleet.loop.executor(), watch(run),
+                 [run](std::exception_ptr) { run->watched.set(); });
+  std::exception_ptr failure;
+  try {
+    run->guest = co_await async::unless(doom(run), guest::greet(std::move(stream), deadline));
+    if (auto notice = run->guest->take_notice(); !notice.empty()) fleet.setup.say(name, notice);
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  backend_->kill();
+  co_await run->watched.wait();
+  std::rethrow_exception(failure);
+}
+
+Task<std::shared_ptr<core::Running>> Machine::Impl::ready_guest() {
+  co_await start();
+  auto run = running_;
+  if (!run) throw Error(Error::Kind::guest, "machine '" + name + "' was stopped meanwhile");
+  auto lock = co_await run->readying.lock();
+  if (run->ready) co_return run;
+  auto deadline = fleet.limit(fleet.config.timeouts.boot);
+  std::exception_ptr failure;
+  try {
+    co_await async::unless(doom(run), guest::wait_ready(*run->guest, config.ready, deadline));
+    run->ready = true;
+    co_return run;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  co_await explain(run, failure, Evidence::units_and_journal);
+  co_return run;  // not reached: explain() throws
+}
+
+Task<void> Machine::Impl::watch(std::shared_ptr<core::Running> run) {
+  Gone end;
+  try {
+    end = co_await backend_->wait_gone(Deadline::never());
+  } catch (const std::exception& e) {
+    end.cause = std::string("it could not be watched: ") + e.what();
+  }
+  console_.finish();
+  condemn(*run, std::move(end));
+}
+
+void Machine::Impl::condemn(core::Running& run, Gone end) {
+  if (run.doomed.is_set()) return;  // the first cause is the real one
+  if (running_.get() == &run) up = false;
+  run.end = std::move(end);
+  run.doomed.set();
+}
+
+Task<void> Machine::Impl::doom(std::shared_ptr<core::Running> run) {
+  co_await run->doomed.wait();
+  throw obituary(*run);
+}
+
+Error Machine::Impl::obituary(const core::Running& run) {
+  Error error(Error::Kind::guest, "machine '" + name + "' is gone: " + run.end.cause);
+  error.attach("console, last lines", console_.tail(console_lines_in_errors));
+  return error;
+}
+
+Task<void> Machine::Impl::explain(std::shared_ptr<core::Running> run, std::exception_ptr failure,
+                                  Evidence evidence) {
+  std::optional<Error> error;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& e) {
+    error = e;
+  } catch (...) {  // not ours to explain
+  }
+  if (!error) std::rethrow_exception(failure);
+  if (error->kind() == Error::Kind::host && !run->doomed.is_set()) {
+    // The stream often ends a moment before the process that held it is reaped.
+    try {
+      co_await async::within(Deadline::after(2s), "looking for the cause", run->doomed.wait());
+    } catch (const Error&) {  // the machine lives; the error stands
+    }
+    if (run->doomed.is_set()) throw obituary(*run);
+  }
+  if (evidence == Evidence::units_and_journal && !run->doomed.is_set() &&
+      error->kind() != Error::Kind::usage && error->kind() != Error::Kind::unsupported) {
+    auto soon = Deadline::after(10s);
+    auto units = co_await guest::failed_units(*run->guest, soon);
+    auto journal = co_await guest::journal_tail(*run->guest, "", journal_lines_in_errors, soon);
+    error->attach("failed units", units).attach("journal, last lines", journal);
+  }
+  if (fleet.end && fleet.end->passed())
+    error->during("the whole run was out of time (timeouts.global)");
+  throw *error;
+}
+
+Task<void> Machine::Impl::shutdown() {
+  auto lock = co_await lifecycle_.lock();
+  auto run = running_;
+  if (!run || run->doomed.is_set()) co_return;
+  auto deadline = fleet.limit(fleet.config.timeouts.shutdown);
+  std::exception_ptr failure;
+  try {
+    co_await backend_->shutdown(deadline);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  backend_->kill();
+  co_await run->watched.wait();
+  running_.reset();
+  up = false;
+  if (!failure) co_return;
+  try {
+    std::rethrow_exception(failure);
+  } catch (Error& e) {
+    e.during("shutting down machine '" + name + "', which was killed then")
+        .attach("console, last lines", console_.tail(console_lines_in_errors));
+    throw;
+  }
+}
+
+Task<void> Machine::Impl::crash() {
+  // Without the lifecycle's lock first: a boot or an orderly shutdown under way ends by this.
+  if (running_) condemn(*running_, {.orderly = false, .cause = "crash() pulled its plug"});
+  if (backend_) backend_->kill();
+  auto lock = co_await lifecycle_.lock();
+  if (backend_) backend_->kill();
+  if (running_) co_await running_->watched.wait();
+  running_.reset();
+  boot_failure_.reset();
+  up = false;
+}
+
+Task<void> Machine::Impl::wait_for_shutdown(Deadline deadline) {
+  auto run = running_;
+  if (!run) co_return;
+  co_await async::within(deadline, "waiting for machine '" + name + "' to power off",
+                         run->doomed.wait());
+  co_await run->watched.wait();
+  if (!run->end.orderly) throw obituary(*run);
+}
+
+Task<std::string> Machine::Impl::console_text() { co_return console_.text(); }
+
+Task<void> Machine::Impl::close() {
+  co_await crash();
+  backend_.reset();
+}
+
+}  // namespace attest
