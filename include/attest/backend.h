@@ -126,8 +126,9 @@ struct DriverSetup {
   std::filesystem::path work_dir;  ///< short, private to this driver, exists
   /// Takes whole lines for people: who ("web", or "" for attest itself) and what. Any thread.
   std::function<void(std::string_view who, std::string_view text)> say = [](auto, auto) {};
-  double timeout_factor = 1;       ///< scales every timeout
-  std::filesystem::path output;    ///< console logs go to <output>/<machine>/console.log; empty: nowhere
+  double timeout_factor = 1;  ///< scales every timeout
+  std::filesystem::path
+      output;  ///< console logs go to <output>/<machine>/console.log; empty: nowhere
 };
 
 }  // namespace attest

@@ -1,0 +1,126 @@
+// subtest() and wait_all(): the parts of the gtest face that end a TEST from inside.
+#include "attest/gtest.h"
+#include "lib/base/text.h"
+#include "lib/entry/standard.h"
+
+#include <gtest/gtest-spi.h>
+
+#include <chrono>
+#include <exception>
+#include <optional>
+#include <thread>
+
+namespace attest {
+namespace {
+
+// gtest takes this as "reported already, leave the body".
+[[noreturn]] void end_test() {
+  throw testing::AssertionException(
+      testing::TestPartResult(testing::TestPartResult::kFatalFailure, nullptr, -1, ""));
+}
+
+// gtest has no way to read the SCOPED_TRACEs of a thread, but prints them into every failure:
+// make one where nobody sees it.
+std::string current_traces() {
+  testing::TestPartResultArray caught;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &caught);
+    ADD_FAILURE();
+  }
+  std::string message = caught.GetTestPartResult(0).message();
+  constexpr std::string_view title = "Google Test trace:\n";
+  auto start = message.find(title);
+  return start == std::string::npos ? "" : message.substr(start + title.size());
+}
+
+struct Outcome {
+  std::optional<Error> error;
+  std::exception_ptr other;  // not an attest::Error
+  bool fatal = false;
+};
+
+void run_step(const Step& step, const std::string& traces, std::source_location here,
+              Outcome& outcome) {
+  std::optional<testing::ScopedTrace> trace;
+  if (!traces.empty()) trace.emplace(here.file_name(), static_cast<int>(here.line()), traces);
+  testing::internal::HasNewFatalFailureHelper watch;
+  try {
+    step.body();
+  } catch (const testing::AssertionException&) {  // a subtest in the step has ended it
+    outcome.fatal = true;
+  } catch (const Error& e) {
+    outcome.error = e;
+  } catch (...) {
+    outcome.other = std::current_exception();
+  }
+  outcome.fatal = outcome.fatal || watch.has_new_fatal_failure();
+}
+
+Error joined(const std::vector<Step>& steps, const std::vector<Outcome>& outcomes,
+             std::size_t failed) {
+  std::optional<Error> all;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (!outcomes[i].error) continue;
+    const Error& error = *outcomes[i].error;
+    if (!all) {
+      all.emplace(error.kind(), std::to_string(failed) + " of " + std::to_string(steps.size()) +
+                                    " failed while waiting for all:");
+      all->at(error.where());
+    }
+    all->attach("'" + steps[i].name + "'", error.what());
+  }
+  return *all;
+}
+
+}  // namespace
+
+void subtest(std::string_view name, const std::function<void()>& body) {
+  std::string title = "subtest '" + std::string(name) + "'";
+  auto started = std::chrono::steady_clock::now();
+  auto took = [&] { return base::human(std::chrono::steady_clock::now() - started); };
+  entry::say("", title);
+  testing::internal::HasNewFatalFailureHelper watch;
+  bool skipped_before = testing::Test::IsSkipped();
+  try {
+    testing::ScopedTrace trace("", 0, title);
+    body();
+  } catch (Error& e) {
+    entry::say("", title + " failed after " + took());
+    e.during(title);
+    throw;
+  }
+  bool ends = watch.has_new_fatal_failure() || (testing::Test::IsSkipped() && !skipped_before);
+  entry::say("", title + (ends ? " ended the test after " : " done in ") + took());
+  if (ends) end_test();
+}
+
+void wait_all(std::vector<Step> steps, std::source_location here) {
+  auto traces = current_traces();
+  bool skipped_before = testing::Test::IsSkipped();
+  std::vector<Outcome> outcomes(steps.size());
+  {
+    std::vector<std::jthread> threads;  // joined here also when starting a later one throws
+    for (std::size_t i = 0; i < steps.size(); ++i)
+      threads.emplace_back([&, i] { run_step(steps[i], traces, here, outcomes[i]); });
+  }
+  std::size_t failed = 0;
+  bool ends = testing::Test::IsSkipped() && !skipped_before;
+  for (auto& outcome : outcomes) {
+    if (outcome.other) std::rethrow_exception(outcome.other);
+    failed += outcome.error.has_value();
+    ends = ends || outcome.fatal;
+  }
+  if (failed) throw joined(steps, outcomes, failed).at(here);
+  if (ends) end_test();
+}
+
+void wait_all(std::vector<Machine*> machines, const std::function<void(Machine&)>& body,
+              std::source_location here) {
+  std::vector<Step> steps;
+  for (auto* machine : machines)
+    steps.push_back({machine->name(), [machine, &body] { body(*machine); }});
+  wait_all(std::move(steps), here);
+}
+
+}  // namespace attest
