@@ -69,7 +69,8 @@ class FatalLine : public testing::TestWithParam<FatalCase> {};
 TEST_P(FatalLine, IsRecognised) {
   EXPECT_EQ(fatal_line(GetParam().line).has_value(), GetParam().fatal);
 }
-INSTANTIATE_TEST_SUITE_P(, FatalLine,
+INSTANTIATE_TEST_SUITE_P(
+    , FatalLine,
     testing::Values(
         FatalCase{"panic", "[ 1.0] Kernel panic - not syncing: Attempted to kill init!", true},
         FatalCase{"emergency", "You are in emergency mode. After logging in, type ...", true},

@@ -1,0 +1,104 @@
+// The program that program_test.cc runs: tests that fail, skip and end in every way that
+// attest promises something about. Not a test by itself.
+#include <attest/gtest.h>
+
+#include <iostream>
+
+namespace {
+
+class Sample : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config config;
+    config.machines["one"].backend = "loopback";
+    config.machines["two"].backend = "loopback";
+    return config;
+  }
+};
+
+TEST_F(Sample, Passes) {
+  EXPECT_EQ(machine("one").succeed("echo hi"), "hi\n");  // BREAKS HERE
+}
+
+TEST_F(Sample, FailsAtItsCall) {
+  machine("one").succeed("echo evidence; exit 9");  // FAILS HERE
+}
+
+TEST_F(Sample, SecondTestGoesOnAfterAFailure) {
+  EXPECT_EQ(machine("one").succeed("echo on"), "on\n");
+}
+
+TEST_F(Sample, AFatalFailureInASubtestEndsTheTest) {
+  attest::subtest("outer", [] { attest::subtest("inner", [] { ASSERT_EQ(1, 2); }); });
+  std::cout << "NOT REACHED" << std::endl;
+}
+
+TEST_F(Sample, AnExpectFailureInASubtestGoesOn) {
+  attest::subtest("soft", [] { EXPECT_EQ(1, 2); });
+  std::cout << "REACHED" << std::endl;
+}
+
+TEST_F(Sample, ASkipInASubtestEndsTheTest) {
+  attest::subtest("skipping", [] { GTEST_SKIP() << "not today"; });
+  std::cout << "NOT REACHED" << std::endl;
+}
+
+TEST_F(Sample, AnErrorInASubtestNamesIt) {
+  attest::subtest("curl answers", [&] { machine("one").succeed("exit 4"); });
+}
+
+TEST_F(Sample, AFatalFailureInWaitAllEndsTheTest) {
+  SCOPED_TRACE("the caller's trace");
+  attest::wait_all({{"good", [] {}}, {"bad", [] { ASSERT_EQ(3, 4); }}});
+  std::cout << "NOT REACHED" << std::endl;
+}
+
+TEST_F(Sample, ACaughtErrorIsNoFailure) {
+  EXPECT_THROW(machine("one").succeed("false"), attest::Error);
+}
+
+TEST_F(Sample, AForeignExceptionIsReportedByGtest) { throw std::runtime_error("foreign"); }
+
+TEST_F(Sample, RetryGivesUpWithTheLastError) {
+  attest::retry([&] { return !machine("one").succeed("exit 6").empty(); },
+                {.timeout = std::chrono::milliseconds(200), .what = "the flag"});
+}
+
+class Lacking : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config config;
+    config.machines["one"].qemu.binary = "no-such-qemu";
+    return config;
+  }
+};
+TEST_F(Lacking, IsSkippedBeforeAnythingBoots) { machine("one").start(); }
+
+class Unconfigured : public attest::Test {};
+TEST_F(Unconfigured, SaysHowToConfigure) { machine("one").start(); }
+
+class Unbootable : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config config;
+    config.machines["one"].kernel = "/nonexistent/vmlinuz";
+    return config;
+  }
+};
+TEST_F(Unbootable, FailsOnce) { start_all(); }
+TEST_F(Unbootable, FailsAgainWithTheSameCause) { machine("one").succeed("true"); }
+
+class OnBackends : public attest::TestOn {
+ public:
+  attest::Config config() const override {
+    attest::Config config;
+    config.machines["one"];
+    return config;
+  }
+};
+TEST_P(OnBackends, Runs) { EXPECT_EQ(machine("one").succeed("echo hi"), "hi\n"); }
+INSTANTIATE_TEST_SUITE_P(, OnBackends, attest::backends("loopback", "qemu"), attest::BackendName());
+
+TEST(Plain, NeedsNoMachine) { EXPECT_EQ(1, 1); }
+
+}  // namespace
