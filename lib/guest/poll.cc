@@ -26,7 +26,7 @@ _at_nap(){ sleep $1 2>/dev/null & wait $!||sleep 1;}
 _at_watch(){ sleep $1 & trap "kill $!" TERM;wait $!&&kill -s USR1 $_at_j;}
 fi
 _at_report(){ printf '\nattempts %s code %s\n' $_at_n $_at_r >&2;}
-_at_late(){ trap '' TERM USR1;kill -s TERM 0;[ -z "$_at_p" ]||{ _at_r=-1;_at_nap 0.02;kill -s KILL $_at_p;};_at_report;exit 4;}
+_at_late(){ trap '' TERM USR1;kill -s TERM 0;[ -z "$_at_p" ]||{ _at_r=-1;_at_nap 0.02;kill -s KILL $_at_p 2>/dev/null;};_at_report;exit 4;}
 read -r _at_j _at_x </proc/self/stat
 _at_n=0 _at_i=5 _at_p= _at_r=0
 trap _at_late USR1
