@@ -63,7 +63,7 @@ struct Driver::Impl {
     }
     auto failures = co_await async::all(std::move(boots));
     std::vector<Error> errors;
-    std::string failed;
+    std::vector<std::string> failed;
     for (std::size_t i = 0; i < failures.size(); ++i) {
       if (!failures[i]) continue;
       try {
@@ -73,14 +73,16 @@ struct Driver::Impl {
       } catch (const std::exception& e) {
         errors.emplace_back(Error::Kind::host, e.what());
       }
-      failed += (failed.empty() ? "'" : "', '") + names[i];
+      failed.push_back(names[i]);
     }
     if (errors.empty()) co_return;
     if (errors.size() == 1) throw errors.front();
     Error joined(errors.front().kind(), std::to_string(errors.size()) + " of " +
                                             std::to_string(names.size()) +
-                                            " machines did not start: " + failed + "'");
-    for (auto& e : errors) joined.during("starting all:\n  " + std::string(e.what()));
+                                            " machines did not start: '" +
+                                            base::join(failed, "', '") + "'");
+    for (std::size_t i = 0; i < errors.size(); ++i)
+      joined.attach("machine '" + failed[i] + "'", errors[i].what());
     throw joined;
   }
 
@@ -112,11 +114,13 @@ Driver::Driver(Config config, DriverSetup setup) {
 }
 
 Driver::~Driver() {
+  impl_->fleet.calls.close();
   try {
     impl_->fleet.loop.run(impl_->close());
   } catch (const std::exception& e) {
     impl_->fleet.setup.say("", std::string("ending the machines failed: ") + e.what());
   }
+  impl_->fleet.calls.wait_for_none();  // other threads' calls end with their machines
 }
 
 Machine& Driver::machine(std::string_view name, Here here) {
@@ -133,6 +137,7 @@ std::vector<Machine*> Driver::machines() {
 }
 
 void Driver::start_all(Here here) {
+  auto pass = impl_->fleet.calls.enter();
   try {
     impl_->fleet.loop.run(impl_->start_all());
   } catch (Error& e) {

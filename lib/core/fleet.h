@@ -3,12 +3,12 @@
 #include "attest/backend.h"
 #include "lib/async/event.h"
 #include "lib/async/loop.h"
+#include "lib/core/calls.h"
 #include "lib/net/fabric.h"
 #include "lib/net/plan.h"
 
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 namespace attest::core {
@@ -19,10 +19,11 @@ struct Fleet {
       : config(std::move(config_)), setup(std::move(setup_)), plan(std::move(plan_)) {}
 
   /// `span` times the timeout factor, cut by the end of the whole run.
-  Deadline limit(std::chrono::nanoseconds span) const {
-    auto scaled = std::chrono::duration<double, std::nano>(static_cast<double>(span.count()) *
-                                                           setup.timeout_factor);
-    auto longest = std::chrono::duration<double, std::nano>(std::chrono::hours(24 * 365));
+  /// Loop thread.
+  Deadline limit(std::chrono::milliseconds span) const {
+    auto scaled = std::chrono::duration<double, std::milli>(static_cast<double>(span.count()) *
+                                                            setup.timeout_factor);
+    auto longest = std::chrono::duration<double, std::milli>(std::chrono::hours(24 * 365));
     return Deadline::after(
                std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(scaled, longest)))
         .earlier(end.value_or(Deadline::never()));
@@ -33,6 +34,7 @@ struct Fleet {
   const Config config;
   DriverSetup setup;
   const net::Plan plan;
+  Calls calls;
   async::Loop loop;
   std::unique_ptr<net::Fabric> fabric;  ///< made and ended on the loop thread
   async::Mutex beginning{loop.executor()};

@@ -57,7 +57,7 @@ void Machine::crash(Here here) { impl_->call(impl_->crash(), here); }
 
 void Machine::wait_for_shutdown(WaitOptions options, Here here) {
   auto limit = options.timeout.value_or(impl_->fleet.config.timeouts.wait);
-  impl_->call(impl_->wait_for_shutdown(impl_->fleet.limit(limit)), here);
+  impl_->call(impl_->wait_for_shutdown(limit), here);
 }
 
 CommandResult Machine::execute(std::string_view command, CommandOptions options, Here here) {

@@ -13,6 +13,18 @@ namespace {
 using namespace std::chrono_literals;
 constexpr std::size_t console_lines_in_errors = 30;
 constexpr std::size_t journal_lines_in_errors = 30;
+
+// `failure` as an Error; what is none is the host's fault.
+Error error_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& e) {
+    return e;
+  } catch (const std::exception& e) {
+    return Error(Error::Kind::host, e.what());
+  }
+}
+
 }  // namespace
 
 Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet_)
@@ -44,45 +56,55 @@ BackendContext Machine::Impl::context() {
   for (auto& file : config.files)
     made.seed.push_back({file.to, base::read_file(file.from),
                          static_cast<unsigned>(std::stoul(file.mode, nullptr, 8))});
-  made.console = [this](std::string_view bytes) { console_.feed(bytes); };
+  // The backend's own coroutines may outlive us by a moment, on the loop.
+  made.console = [this, listening = listening_](std::string_view bytes) {
+    if (*listening) console_.feed(bytes);
+  };
   return made;
 }
 
 Task<void> Machine::Impl::start() {
   auto lock = co_await lifecycle_.lock();
+  if (ended_) throw Error(Error::Kind::usage, "its driver has ended");
   if (running_ && !running_->doomed.is_set()) co_return;
   if (boot_failure_) throw *boot_failure_;
   auto run = std::make_shared<core::Running>(fleet.loop.executor());
+  starting_ = run;
   std::exception_ptr failure;
   try {
     co_await fleet.begin();
     if (!backend_) backend_ = fleet.setup.backends.find(config.backend)->second.make(context());
     backend_->kill();  // a guest that panicked or hangs in emergency mode may still be there
     if (running_) co_await running_->watched.wait();
+    if (run->doomed.is_set()) throw obituary(*run);
     running_ = run;
     co_await boot(run);
-    up = true;
+    starting_.reset();
+    up = !run->doomed.is_set();
     co_return;
   } catch (...) {
     failure = std::current_exception();
   }
+  starting_.reset();
   if (backend_) backend_->kill();
+  if (running_ && running_ != run) co_await running_->watched.wait();
   if (run->watching) co_await run->watched.wait();
   running_.reset();
   console_.finish();
-  try {
-    std::rethrow_exception(failure);
-  } catch (Error& e) {
-    e.during("booting machine '" + name + "'")
-        .attach("console, last lines", console_.tail(console_lines_in_errors));
-    boot_failure_ = e;
-    throw;
-  }
+  auto error = error_of(failure).during("booting machine '" + name + "'");
+  attach_console(error);
+  if (fleet.end && fleet.end->passed())
+    error.during("the whole run was out of time (timeouts.global)");
+  boot_failure_ = error;
+  condemn(*run, {.orderly = false, .cause = "its boot failed"});  // others may wait for its end
+  run->watched.set();
+  throw error;
 }
 
 Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   auto deadline = fleet.limit(fleet.config.timeouts.boot);
-  auto stream = co_await async::within(deadline, "starting the machine", backend_->boot(deadline));
+  auto stream = co_await async::unless(
+      doom(run), async::within(deadline, "starting the machine", backend_->boot(deadline)));
   run->watching = true;
   asio::co_spawn(fleet.loop.executor(), watch(run),
                  [run](std::exception_ptr) { run->watched.set(); });
@@ -94,9 +116,13 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   } catch (...) {
     failure = std::current_exception();
   }
-  backend_->kill();
-  co_await run->watched.wait();
-  std::rethrow_exception(failure);
+  auto error = error_of(failure);
+  if (error.kind() == Error::Kind::guest) {
+    if (!run->doomed.is_set()) co_await look_for_cause(run);
+    if (run->doomed.is_set())
+      throw obituary(*run).during("waiting for the greeting of the guest's shell");
+  }
+  throw error;
 }
 
 Task<std::shared_ptr<core::Running>> Machine::Impl::ready_guest() {
@@ -142,9 +168,18 @@ Task<void> Machine::Impl::doom(std::shared_ptr<core::Running> run) {
 }
 
 Error Machine::Impl::obituary(const core::Running& run) {
-  Error error(Error::Kind::guest, "machine '" + name + "' is gone: " + run.end.cause);
+  return Error(Error::Kind::guest, "machine '" + name + "' is gone: " + run.end.cause);
+}
+
+void Machine::Impl::attach_console(Error& error) {
   error.attach("console, last lines", console_.tail(console_lines_in_errors));
-  return error;
+}
+
+Task<void> Machine::Impl::look_for_cause(std::shared_ptr<core::Running> run) {
+  try {
+    co_await async::within(Deadline::after(2s), "looking for the cause", run->doomed.wait());
+  } catch (const Error&) {  // the machine lives; the error that made us look stands
+  }
 }
 
 Task<void> Machine::Impl::explain(std::shared_ptr<core::Running> run, std::exception_ptr failure,
@@ -158,13 +193,10 @@ Task<void> Machine::Impl::explain(std::shared_ptr<core::Running> run, std::excep
   }
   if (!error) std::rethrow_exception(failure);
   if (error->kind() == Error::Kind::host && !run->doomed.is_set()) {
-    // The stream often ends a moment before the process that held it is reaped.
-    try {
-      co_await async::within(Deadline::after(2s), "looking for the cause", run->doomed.wait());
-    } catch (const Error&) {  // the machine lives; the error stands
-    }
-    if (run->doomed.is_set()) throw obituary(*run);
+    co_await look_for_cause(run);
+    if (run->doomed.is_set()) error = obituary(*run);
   }
+  if (run->doomed.is_set()) attach_console(*error);
   if (evidence == Evidence::units_and_journal && !run->doomed.is_set() &&
       error->kind() != Error::Kind::usage && error->kind() != Error::Kind::unsupported) {
     auto soon = Deadline::after(10s);
@@ -184,7 +216,9 @@ Task<void> Machine::Impl::shutdown() {
   auto deadline = fleet.limit(fleet.config.timeouts.shutdown);
   std::exception_ptr failure;
   try {
-    co_await backend_->shutdown(deadline);
+    // One that keeps to its deadline says more than we can: it gets a moment to do so.
+    co_await async::within(Deadline::after(deadline.left() + 1s), "waiting for it to power off",
+                           backend_->shutdown(deadline));
   } catch (...) {
     failure = std::current_exception();
   }
@@ -193,20 +227,21 @@ Task<void> Machine::Impl::shutdown() {
   running_.reset();
   up = false;
   if (!failure) co_return;
-  try {
-    std::rethrow_exception(failure);
-  } catch (Error& e) {
-    e.during("shutting down machine '" + name + "', which was killed then")
-        .attach("console, last lines", console_.tail(console_lines_in_errors));
-    throw;
-  }
+  auto error =
+      error_of(failure).during("shutting down machine '" + name + "', which was killed then");
+  attach_console(error);
+  throw error;
 }
 
-Task<void> Machine::Impl::crash() {
+Task<void> Machine::Impl::crash() { return pull_plug("crash() pulled its plug"); }
+
+Task<void> Machine::Impl::pull_plug(std::string cause) {
   // Without the lifecycle's lock first: a boot or an orderly shutdown under way ends by this.
-  if (running_) condemn(*running_, {.orderly = false, .cause = "crash() pulled its plug"});
+  if (running_) condemn(*running_, {.orderly = false, .cause = cause});
+  if (starting_) condemn(*starting_, {.orderly = false, .cause = cause});
   if (backend_) backend_->kill();
   auto lock = co_await lifecycle_.lock();
+  if (running_) condemn(*running_, {.orderly = false, .cause = cause});
   if (backend_) backend_->kill();
   if (running_) co_await running_->watched.wait();
   running_.reset();
@@ -214,19 +249,23 @@ Task<void> Machine::Impl::crash() {
   up = false;
 }
 
-Task<void> Machine::Impl::wait_for_shutdown(Deadline deadline) {
+Task<void> Machine::Impl::wait_for_shutdown(std::chrono::milliseconds limit) {
   auto run = running_;
   if (!run) co_return;
-  co_await async::within(deadline, "waiting for machine '" + name + "' to power off",
+  co_await async::within(fleet.limit(limit), "waiting for machine '" + name + "' to power off",
                          run->doomed.wait());
-  co_await run->watched.wait();
-  if (!run->end.orderly) throw obituary(*run);
+  if (run->end.orderly) co_return co_await run->watched.wait();
+  auto error = obituary(*run);
+  attach_console(error);
+  throw error;
 }
 
 Task<std::string> Machine::Impl::console_text() { co_return console_.text(); }
 
 Task<void> Machine::Impl::close() {
-  co_await crash();
+  ended_ = true;
+  co_await pull_plug("its driver ended");
+  *listening_ = false;
   backend_.reset();
 }
 

@@ -48,6 +48,7 @@ struct Machine::Impl {
   /// Runs `task` on the loop; an Error gets the machine's name and the place in the test.
   template <class T>
   T call(Task<T> task, Here here) {
+    auto pass = fleet.calls.enter();
     try {
       return fleet.loop.run(std::move(task));
     } catch (Error& e) {
@@ -62,13 +63,13 @@ struct Machine::Impl {
   Task<void> start();
   Task<void> shutdown();
   Task<void> crash();
-  Task<void> wait_for_shutdown(Deadline deadline);
+  Task<void> wait_for_shutdown(std::chrono::milliseconds limit);
   Task<std::string> console_text();
 
   /// Runs `operation` on the guest, started and ready, until `limit`; the end of the machine ends
   /// it at once, with the cause.
   template <class T>
-  Task<T> with_guest(Operation<T> operation, std::chrono::nanoseconds limit, Evidence evidence) {
+  Task<T> with_guest(Operation<T> operation, std::chrono::milliseconds limit, Evidence evidence) {
     auto run = co_await ready_guest();
     auto deadline = fleet.limit(limit);
     std::exception_ptr failure;
@@ -86,7 +87,8 @@ struct Machine::Impl {
     throw Error(Error::Kind::protocol, "a failure had no explanation");  // explain() throws
   }
 
-  /// Ends the machine and waits until nothing of it is left on the loop.
+  /// Ends the machine for good and waits until nothing of it is left on the loop; later starts
+  /// are refused.
   Task<void> close();
 
   const std::string name;
@@ -102,9 +104,13 @@ struct Machine::Impl {
   /// Notes when the backend's guest is gone; one for each boot, ends with it.
   Task<void> watch(std::shared_ptr<core::Running> run);
   void condemn(core::Running& run, Gone end);
+  Task<void> pull_plug(std::string cause);
   /// Ends by throwing how `run` ended, when it does.
   Task<void> doom(std::shared_ptr<core::Running> run);
   Error obituary(const core::Running& run);
+  /// The stream often ends a moment before the process that held it is reaped: waits that moment.
+  Task<void> look_for_cause(std::shared_ptr<core::Running> run);
+  void attach_console(Error& error);
   /// Rethrows `failure` with what can be said about it; never returns normally.
   Task<void> explain(std::shared_ptr<core::Running> run, std::exception_ptr failure,
                      Evidence evidence);
@@ -112,8 +118,12 @@ struct Machine::Impl {
   report::ConsoleLog console_;
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<core::Running> running_;
+  std::shared_ptr<core::Running> starting_;  ///< while start() is at it; for crash()
+  /// False once nobody takes console text any more; shared with what the backend holds.
+  std::shared_ptr<bool> listening_ = std::make_shared<bool>(true);
   async::Mutex lifecycle_;
   std::optional<Error> boot_failure_;
+  bool ended_ = false;  ///< close() was called
 };
 
 }  // namespace attest

@@ -12,9 +12,11 @@ namespace attest {
 
 void retry(const std::function<bool()>& attempt, RetryOptions options, std::source_location here) {
   auto started = Deadline::Clock::now();
-  auto deadline = Deadline::after(std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double, std::milli>(static_cast<double>(options.timeout.count()) *
-                                                core::timeout_factor())));
+  auto scaled = std::chrono::duration<double, std::milli>(
+      static_cast<double>(options.timeout.count()) * core::timeout_factor());
+  auto longest = std::chrono::duration<double, std::milli>(std::chrono::hours(24 * 365));
+  auto deadline = Deadline::after(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(scaled, longest)));
   std::chrono::nanoseconds delay = options.first_delay;
   std::string last;
   for (int attempts = 1;; ++attempts) {

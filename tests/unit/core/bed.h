@@ -1,0 +1,80 @@
+// A driver on fake backends, and what tests of it ask again and again.
+#pragma once
+#include "attest/backend.h"
+#include "attest/driver.h"
+#include "lib/base/file.h"
+#include "tests/fakes/fake_backend.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace attest::core {
+
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+/// The text of the error that `call` must end with; "" and a failure if there is none.
+inline std::string error_of(Error::Kind kind, const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), kind) << e.what();
+    return e.what();
+  }
+  ADD_FAILURE() << "no error came";
+  return {};
+}
+
+class Bed : public testing::Test {
+ protected:
+  /// Makes the driver. Limits that a test expects to pass are the test's own; all others are far.
+  void make(std::vector<std::string> names, Timeouts timeouts = {}, double factor = 1) {
+    config.timeouts = timeouts;
+    for (auto& name : names) config.machines[name].backend = "fake";
+    driver = std::make_unique<Driver>(config, setup(factor));
+  }
+  DriverSetup setup(double factor = 1) {
+    DriverSetup made;
+    made.backends = fakes.backends();
+    made.work_dir = dir.path();
+    made.timeout_factor = factor;
+    return made;
+  }
+  Machine& machine(std::string_view name) { return driver->machine(name); }
+
+  /// Runs `call` in a thread of its own; the future's get() gives the text of its Error, or "".
+  static std::future<std::string> aside(std::function<void()> call) {
+    return std::async(std::launch::async, [call = std::move(call)]() -> std::string {
+      try {
+        call();
+      } catch (const Error& e) {
+        return e.what();
+      }
+      return {};
+    });
+  }
+
+  /// Starts a command that would run for a minute, and returns once it runs.
+  std::future<std::string> busy(Machine& one) {
+    one.succeed("mkfifo /tmp/runs");  // hidden from the host where there are namespaces
+    auto command = aside([&one] { one.succeed("echo >/tmp/runs; sleep 60"); });
+    one.succeed("cat /tmp/runs; rm /tmp/runs");
+    return command;
+  }
+
+  base::TempDir dir;
+  fakes::FakeBackends fakes;
+  Config config;
+  std::unique_ptr<Driver> driver;
+};
+
+}  // namespace attest::core
