@@ -22,9 +22,10 @@ int main(int argc, char** argv) {
   auto& machine = driver->machine("guest");
   machine.start();
   bench::BareShell bare(bench::connect_to(path));
+  // Descriptor 3 keeps the line open until bash has it: the last close would undo stty's work.
   machine.succeed(R"(
-    stty -F /dev/hvc1 raw -echo
-    PS1= setsid bash --norc /dev/hvc1 </dev/hvc1 >/dev/hvc1 2>/dev/null &
+    systemd-run --quiet --unit=bare bash -c 'exec 3<>/dev/hvc1; stty raw -echo <&3
+      cd /tmp; PS1= exec bash --norc /dev/hvc1 </dev/hvc1 >/dev/hvc1 3>&-'
   )");
   bare.send("echo ready\n");
   bare.await("ready\n");

@@ -51,7 +51,6 @@ std::unique_ptr<Stream> make_stream(asio::any_io_executor loop, base::Fd fd) {
   return std::make_unique<FdStream>(std::move(loop), std::move(fd));
 }
 
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-reference-coroutine-parameters): it outlives the call
 Task<base::Fd> accept_one(const base::Fd& listener) {
   // A dup, because the descriptor object closes what it holds and the listener is the caller's.
   base::Fd copy(base::check(::fcntl(listener.get(), F_DUPFD_CLOEXEC, 0), "duplicating a listener"));

@@ -47,6 +47,14 @@ std::vector<pid_t> marked(const std::string& mark) {
   return found;
 }
 
+// The subjects' TMPDIR: nobody else's files come and go there.
+const std::string& own_temp() {
+  static std::string made = (std::filesystem::temp_directory_path() / "kill-test-XXXXXX").string();
+  static const char* path = ::mkdtemp(made.data());
+  static_cast<void>(path);
+  return made;
+}
+
 // Everything of the host that a run could leave changed.
 std::set<std::string> traces() {
   std::set<std::string> all;
@@ -56,10 +64,8 @@ std::set<std::string> traces() {
       all.insert(kind + " " + entry.path().string());
   };
   list("/sys/class/net", "interface");
-  list("/dev/shm", "file");
   list("/run/netns", "namespace");
-  std::string temp = std::getenv("TMPDIR") ? std::getenv("TMPDIR") : "/tmp";
-  list(temp, "file");
+  list(own_temp(), "file");
   std::error_code gone;
   for (auto& entry : std::filesystem::recursive_directory_iterator("/sys/fs/cgroup", gone))
     if (entry.is_directory(gone)) all.insert("cgroup " + entry.path().string());
@@ -101,6 +107,7 @@ Subject launch(int round) {
     ::close(ends[0]);
     ::close(ends[1]);
     ::putenv(subject.mark.data());
+    ::setenv("TMPDIR", own_temp().c_str(), 1);
     ::execl(std::getenv("ATTEST_KILL_SUBJECT"), "kill_subject", nullptr);
     ::_exit(127);
   }
@@ -124,24 +131,12 @@ bool await_phase(const Subject& subject, const std::string& phase, Clock::time_p
   return false;
 }
 
-// The test process: the one marked process that is called kill_subject and has a living parent
-// of that name other than the outer one (the reaper), so the one furthest down.
+// The test process: the processes around it, the doorman and the reaper, have names of their own.
 pid_t innermost(const Subject& subject) {
-  auto all = marked(subject.mark);
-  pid_t deepest = subject.outer;
-  for (bool deeper = true; deeper;) {
-    deeper = false;
-    for (pid_t pid : all) {
-      auto stat = slurp("/proc/" + std::to_string(pid) + "/stat");
-      auto close = stat.rfind(')');
-      if (close == std::string::npos || stat.find("(kill_subject)") == std::string::npos) continue;
-      if (std::stoi(stat.substr(close + 4)) == deepest && pid != deepest) {
-        deepest = pid;
-        deeper = true;
-      }
-    }
-  }
-  return deepest;
+  for (pid_t pid : marked(subject.mark))
+    if (pid != subject.outer && slurp("/proc/" + std::to_string(pid) + "/comm") == "kill_subject\n")
+      return pid;
+  return subject.outer;
 }
 
 enum class Whom { outer, inner };
