@@ -1,0 +1,68 @@
+// Machines that are nixpkgs-style start scripts: run-<name>-vm brings its own QEMU command line,
+// takes $QEMU_OPTS and "$@", and joins its VLANs through the vde_switch of $QEMU_VDE_SOCKET_<v>.
+#include "backends/image/image.h"
+#include "backends/image/seed.h"
+#include "lib/base/file.h"
+#include "lib/net/plan.h"
+
+#include <attest/gtest.h>
+
+#include <sys/stat.h>
+
+#include <string>
+
+namespace attest {
+namespace {
+
+// The script of one machine, beside its seeded initrd, in `dir`.
+std::string make_script(const std::filesystem::path& dir, const net::Plan& plan,
+                        const std::string& name) {
+  auto guest = image::find_image("", "qemu");
+  auto initrd = dir / (name + ".initrd");
+  base::write_file(initrd,
+                   image::append_seed(base::read_file(guest.initrd), net::seed_files(plan, name)));
+  auto script = dir / ("run-" + name + "-vm");
+  base::write_file(script,
+                   "#!/bin/sh\n"
+                   "exec qemu-system-x86_64 -name " +
+                       name +
+                       " -machine q35,accel=kvm:tcg -cpu max -m 384 -vga none \\\n"
+                       "  -kernel " +
+                       guest.kernel.string() + " -initrd " + initrd.string() + " \\\n  -append \"" +
+                       guest.cmdline +
+                       " console=ttyS0 net.ifnames=0 panic=-1 $QEMU_KERNEL_PARAMS\" \\\n"
+                       "  -drive if=none,id=root,format=raw,readonly=on,file=" +
+                       guest.root.string() +
+                       " -device virtio-blk-pci,drive=root \\\n"
+                       "  -netdev vde,id=vlan1,sock=\"$QEMU_VDE_SOCKET_1\"" +
+                       " -device virtio-net-pci,netdev=vlan1,mac=" + plan.node(name).nics[0].mac +
+                       " \\\n  $QEMU_OPTS \"$@\"\n");
+  ::chmod(script.c_str(), 0755);
+  return script;
+}
+
+class StartScripts : public Test {
+ public:
+  Config config() const override {
+    static base::TempDir dir("attest-scripts-");
+    auto plan = net::make_plan({{"one", {1}}, {"two", {1}}});
+    Config config;
+    for (auto* name : {"one", "two"})
+      config.machines[name].start_script = make_script(dir.path(), plan, name);
+    return config;
+  }
+};
+
+TEST_F(StartScripts, BootAndMeetOnAVdeSwitch) {
+  start_all();
+  machine("one").succeed("ping -c 1 -W 5 two");
+  machine("two").succeed("ping -c 1 -W 5 one");
+}
+
+TEST_F(StartScripts, ShutDownInOrder) {
+  machine("one").shutdown();
+  EXPECT_FALSE(machine("one").is_up());
+}
+
+}  // namespace
+}  // namespace attest
