@@ -57,6 +57,16 @@ void run_step(const Step& step, const std::string& traces, std::source_location 
   outcome.fatal = outcome.fatal || watch.has_new_fatal_failure();
 }
 
+Error as_error(const std::exception_ptr& other) {
+  try {
+    std::rethrow_exception(other);
+  } catch (const std::exception& e) {
+    return Error(Error::Kind::host, e.what());
+  } catch (...) {
+    return Error(Error::Kind::host, "an exception that is no std::exception");
+  }
+}
+
 Error joined(const std::vector<Step>& steps, const std::vector<Outcome>& outcomes,
              std::size_t failed) {
   std::optional<Error> all;
@@ -106,11 +116,15 @@ void wait_all(std::vector<Step> steps, std::source_location here) {
   }
   std::size_t failed = 0;
   bool ends = testing::Test::IsSkipped() && !skipped_before;
+  std::exception_ptr foreign;
   for (auto& outcome : outcomes) {
-    if (outcome.other) std::rethrow_exception(outcome.other);
-    failed += outcome.error.has_value();
+    failed += outcome.error || outcome.other;
+    if (outcome.other) foreign = outcome.other;
     ends = ends || outcome.fatal;
   }
+  if (foreign && failed == 1) std::rethrow_exception(foreign);
+  for (auto& outcome : outcomes)
+    if (outcome.other) outcome.error = as_error(outcome.other);
   if (failed) throw joined(steps, outcomes, failed).at(here);
   if (ends) end_test();
 }

@@ -60,6 +60,10 @@ Suite& running_suite(const std::function<Config()>& config, const std::string& v
     } catch (const Error& e) {
       entry->second.driver.reset();
       entry->second.failure = e;
+    } catch (const std::exception& e) {  // out of the test's own config()
+      entry->second.driver.reset();
+      entry->second.failure =
+          Error(Error::Kind::usage, std::string("making the suite's driver failed: ") + e.what());
     }
   }
   return entry->second;

@@ -85,6 +85,21 @@ TEST(Program, CarriesTracesIntoWaitAllAndEndsTheTest) {
   EXPECT_THAT(result.output, AllOf(HasSubstr("the caller's trace"), Not(HasSubstr("NOT REACHED"))));
 }
 
+TEST(Program, TellsEveryFailureOfWaitAllAlsoForeignOnes) {
+  auto result = run("Sample.WaitAllTellsEveryFailure");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output, AllOf(HasSubstr("2 of 2 failed"), HasSubstr("exit code 4"),
+                                   HasSubstr("'own':\n  | foreign")));
+}
+
+TEST(Program, FailsEveryTestOfASuiteWhoseConfigThrows) {
+  auto result = run("NoConfig.*");
+  EXPECT_EQ(result.exit_code, 1);
+  auto second = result.output.find("NoConfig.Second");
+  EXPECT_THAT(result.output.substr(0, second), HasSubstr("driver failed: no inventory"));
+  EXPECT_THAT(result.output.substr(second), HasSubstr("driver failed: no inventory"));
+}
+
 TEST(Program, DoesNotReportACaughtError) {
   EXPECT_EQ(run("Sample.ACaughtErrorIsNoFailure").exit_code, 0);
 }

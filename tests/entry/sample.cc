@@ -53,6 +53,11 @@ TEST_F(Sample, AFatalFailureInWaitAllEndsTheTest) {
   std::cout << "NOT REACHED" << std::endl;
 }
 
+TEST_F(Sample, WaitAllTellsEveryFailure) {
+  attest::wait_all({{"machine", [&] { machine("one").succeed("exit 4"); }},
+                    {"own", [] { throw std::runtime_error("foreign"); }}});
+}
+
 TEST_F(Sample, ACaughtErrorIsNoFailure) {
   EXPECT_THROW(machine("one").succeed("false"), attest::Error);
 }
@@ -63,6 +68,14 @@ TEST_F(Sample, RetryGivesUpWithTheLastError) {
   attest::retry([&] { return !machine("one").succeed("exit 6").empty(); },
                 {.timeout = std::chrono::milliseconds(200), .what = "the flag"});
 }
+
+class NoConfig : public attest::Test {
+ public:
+  attest::Config config() const override { throw std::runtime_error("no inventory"); }
+};
+
+TEST_F(NoConfig, First) {}
+TEST_F(NoConfig, Second) {}
 
 class Lacking : public attest::Test {
  public:
