@@ -77,10 +77,9 @@ struct Driver::Impl {
     }
     if (errors.empty()) co_return;
     if (errors.size() == 1) throw errors.front();
-    Error joined(errors.front().kind(), std::to_string(errors.size()) + " of " +
-                                            std::to_string(names.size()) +
-                                            " machines did not start: '" +
-                                            base::join(failed, "', '") + "'");
+    Error joined(errors.front().kind(),
+                 std::to_string(errors.size()) + " of " + std::to_string(names.size()) +
+                     " machines did not start: '" + base::join(failed, "', '") + "'");
     for (std::size_t i = 0; i < errors.size(); ++i)
       joined.attach("machine '" + failed[i] + "'", errors[i].what());
     throw joined;

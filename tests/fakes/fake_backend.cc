@@ -6,8 +6,8 @@
 #include "lib/async/fd_stream.h"
 #include "lib/base/sys_error.h"
 
-#include <boost/asio/post.hpp>
 #include <fcntl.h>
+#include <boost/asio/post.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -62,9 +62,8 @@ class FakeBackend final : public Backend {
     if (behaviour_.boot_waits) co_await go_on_.wait();
     auto [ours, theirs] = base::stream_pair();
     async::ChildSpec spec;
-    spec.argv = behaviour_.guest.empty()
-                    ? loopback::shell_command_line("bash")
-                    : std::vector<std::string>{"sh", "-c", behaviour_.guest};
+    spec.argv = behaviour_.guest.empty() ? loopback::shell_command_line("bash")
+                                         : std::vector<std::string>{"sh", "-c", behaviour_.guest};
     spec.fds.emplace(0, base::Fd(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0),
                                              "duplicating a socket")));
     spec.fds.emplace(1, std::move(theirs));

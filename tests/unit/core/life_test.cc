@@ -60,8 +60,8 @@ TEST_F(Life, WaitForShutdownReturnsAfterAnOrderlyEndAndThrowsAfterACrash) {
 TEST_F(Life, WaitForShutdownHasALimit) {
   make({"web"});
   machine("web").start();
-  auto text = error_of(Error::Kind::timeout,
-                       [&] { machine("web").wait_for_shutdown({.timeout = 50ms}); });
+  auto text =
+      error_of(Error::Kind::timeout, [&] { machine("web").wait_for_shutdown({.timeout = 50ms}); });
   EXPECT_THAT(text, HasSubstr("waiting for machine 'web' to power off"));
   EXPECT_TRUE(machine("web").is_up());
 }
