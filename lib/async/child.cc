@@ -8,6 +8,7 @@
 #include <boost/process/v2/start_dir.hpp>
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,9 @@ struct Hook {
       high[count] = ::fcntl(source.get(), F_DUPFD_CLOEXEC, 128);
       if (high[count++] == -1) return failure();
     }
+    // Boost 1.81 leaves those open that lie between the numbers it must keep (its own pipe is one).
+    // dup2() takes the mark off again.
+    ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     count = 0;
     for (auto& [target, source] : spec->fds)
       if (::dup2(high[count++], target) == -1) return failure();

@@ -6,7 +6,6 @@
 
 #include <gmock/gmock.h>
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +39,7 @@ TEST(Child, RunsTheLaunchHookInAGroupOfItsOwn) {
 
 TEST(Child, HasADeathSignalAndNoInheritedDescriptors) {
   Loop loop;
-  int leak = ::fcntl(1, F_DUPFD, 10);  // deliberately not close-on-exec
+  int leak = ::dup(1);  // deliberately not close-on-exec; a low number
   EXPECT_THAT(loop.run(output_of(loop.executor(), "ls /proc/self/fd | sort -n | tr '\\n' ' '")),
               testing::Eq("0 1 2 3 "));  // 3 is ls's own
   ::close(leak);
