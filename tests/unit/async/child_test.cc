@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,8 +67,11 @@ TEST(Child, IsKilledAndReapedWithItsGroupByTheDestructor) {
     Child child(executor, {.argv = {"sh", "-c", "sleep 1000 & wait"}});
     co_return child.pid();
   };
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // else init reaps the grandchild, some time later
   int pid = loop.run(run(loop.executor()));
   EXPECT_EQ(::kill(pid, 0), -1);
+  while (::waitpid(-pid, nullptr, 0) > 0) continue;
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
   EXPECT_EQ(::kill(-pid, 0), -1) << "the grandchild is still in the group";
 }
 
