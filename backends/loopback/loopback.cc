@@ -10,6 +10,7 @@
 #include <array>
 #include <csignal>
 #include <optional>
+#include <utility>
 
 namespace attest::loopback {
 namespace {
@@ -114,7 +115,33 @@ std::vector<std::string> shell_command_line(const std::string& shell, bool termi
           terminal ? "/proc/self/fd/0" : ""};
 }
 
+void check_config(const std::string& machine, const MachineConfig& config) {
+  const std::pair<const char*, bool> asked[] = {
+      {"image", !config.image.empty()},
+      {"kernel", !config.kernel.empty()},
+      {"initrd", !config.initrd.empty()},
+      {"cmdline", !config.cmdline.empty()},
+      {"start_script", !config.start_script.empty()},
+      {"firmware", !config.firmware.empty()},
+      {"network", !config.network.empty()},
+      {"disks", !config.disks.empty()},
+      {"mounts", !config.mounts.empty()},
+      {"files", !config.files.empty()},
+      {"credentials", !config.credentials.empty()},
+      {"extra_args", !config.extra_args.empty()},
+      {"graphics", config.graphics},
+      {"internet", config.internet},
+  };
+  for (auto& [key, given] : asked)
+    if (given)
+      throw Error(Error::Kind::unsupported,
+                  "machines." + machine + "." + key +
+                      ": a loopback machine is a shell on this host and has none")
+          .hint("remove the key, or use backend qemu");
+}
+
 std::unique_ptr<Backend> make_loopback(BackendContext context) {
+  check_config(context.machine, context.config);
   return std::make_unique<Loopback>(std::move(context));
 }
 

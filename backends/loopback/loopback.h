@@ -10,8 +10,11 @@
 
 namespace attest::loopback {
 
-/// See the file comment. `config.loopback.shell` names the shell. Seeds, mounts, disks and
-/// networks are not looked at.
+/// Throws Error{unsupported} for the first key that a shell cannot honour. Nothing that was asked
+/// for is ignored in silence; `vlans` and the sizes have defaults and are passed over.
+void check_config(const std::string& machine, const MachineConfig& config);
+
+/// See the file comment. `config.loopback.shell` names the shell. Throws as check_config() does.
 std::unique_ptr<Backend> make_loopback(BackendContext context);
 
 /// The command line that runs `shell` behind the banner. With `terminal` the shell reads its

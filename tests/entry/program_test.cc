@@ -145,6 +145,10 @@ TEST(Program, ABootThatFailedFailsTheOtherTestsWithTheSameCause) {
       std::string::npos);
 }
 
+TEST(Program, NothingThatWasAskedForIsIgnored) {
+  EXPECT_THAT(run("Overasked.*").output, HasSubstr("machines.one.graphics: a loopback machine"));
+}
+
 TEST(Program, BadFlagsEndWithTwo) {
   auto result = run("Plain.*", {"--attest_confg=x"});
   EXPECT_EQ(result.exit_code, 2);

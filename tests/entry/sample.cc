@@ -101,6 +101,17 @@ class Unbootable : public attest::Test {
 TEST_F(Unbootable, FailsOnce) { start_all(); }
 TEST_F(Unbootable, FailsAgainWithTheSameCause) { machine("one").succeed("true"); }
 
+class Overasked : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config config;
+    config.machines["one"].backend = "loopback";
+    config.machines["one"].graphics = true;
+    return config;
+  }
+};
+TEST_F(Overasked, NamesTheKeyThatItsBackendCannotHonour) { machine("one").start(); }
+
 class OnBackends : public attest::TestOn {
  public:
   attest::Config config() const override {
