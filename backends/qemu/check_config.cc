@@ -26,7 +26,8 @@ void check_start_script(const std::string& machine, const MachineConfig& config)
                 "the script boots what it was built with; remove one of them");
   if (!config.cmdline.empty()) with_script("cmdline", "set the NixOS option boot.kernelParams");
   if (!config.files.empty())
-    with_script("files", "use environment.etc in NixOS, or copy_from_host() after the boot");
+    with_script("files",
+                "use environment.etc in NixOS, or write them with a command after the boot");
   if (!config.disks.empty())
     with_script("disks",
                 "set virtualisation.emptyDiskImages or virtualisation.qemu.drives in NixOS");
@@ -39,7 +40,7 @@ void check_start_script(const std::string& machine, const MachineConfig& config)
 void check_config(const std::string& machine, const MachineConfig& config) {
   if (!config.mounts.empty())
     refuse(Kind::unsupported, machine, "'mounts' is not supported by this backend",
-           "use 'files' for what must be there at boot, or copy_from_host()");
+           "use 'files' for what must be there at boot");
   if (config.internet)
     refuse(Kind::unsupported, machine, "'internet' is not supported by this backend yet",
            "give the machine what it needs through 'files', or a user network through "

@@ -124,7 +124,7 @@ Parts find_parts(const BackendContext& context) {
                 "machine '" + context.machine +
                     "' (qemu): 'files' needs an image, or an initrd of yours that "
                     "copies /attest/seed into the root")
-        .hint("use an image, or copy_from_host() after the boot");
+        .hint("use an image, or write it with a command after the boot");
   for (auto& disk : config.disks) parts.disks.add(disk);
   return parts;
 }

@@ -48,9 +48,12 @@ struct Hook {
     // Sources may be numbers that are targets too (3 -> 4, 4 -> 3): move them out of the way first.
     int high[64];
     int count = 0;
+    int above = 3;
+    for (auto& [target, source] : spec->fds)
+      if (target >= above) above = target + 1;
     for (auto& [target, source] : spec->fds) {
       if (count == 64) return {E2BIG, process::system_category()};
-      high[count] = ::fcntl(source.get(), F_DUPFD_CLOEXEC, 128);
+      high[count] = ::fcntl(source.get(), F_DUPFD_CLOEXEC, above);
       if (high[count++] == -1) return failure();
     }
     // Boost 1.81 leaves those open that lie between the numbers it must keep (its own pipe is one).

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +110,16 @@ TEST(Child, NamesAProgramThatIsMissing) {
   } catch (const Error& e) {
     EXPECT_THAT(e.what(), testing::HasSubstr("'no-such-program' was not found"));
   }
+}
+
+TEST(Child, StartsUnderASmallDescriptorLimit) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit small{.rlim_cur = 64, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &small), 0);
+  Loop loop;
+  EXPECT_EQ(loop.run(output_of(loop.executor(), "echo started")), "started\n");
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(Child, SurvivesAnExecutableThatIsNone) {

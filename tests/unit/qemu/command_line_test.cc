@@ -230,7 +230,7 @@ using Kind = Error::Kind;
 INSTANTIATE_TEST_SUITE_P(
     , QemuConfigCheck,
     testing::Values(RefusedCase{"mounts", [](MachineConfig& c) { c.mounts = {{"/a", "/b"}}; },
-                                Kind::unsupported, "'mounts'", "copy_from_host()"},
+                                Kind::unsupported, "'mounts'", "'files'"},
                     RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
                                 Kind::unsupported, "'internet'", "'files'"},
                     RefusedCase{"network", [](MachineConfig& c) { c.network = "veth"; },
@@ -262,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(
                                   c.start_script = "/x";
                                   c.files = {{"/a", "/b"}};
                                 },
-                                Kind::unsupported, "'files'", "copy_from_host()"},
+                                Kind::unsupported, "'files'", "environment.etc"},
                     RefusedCase{"script_with_disks",
                                 [](MachineConfig& c) {
                                   c.start_script = "/x";
