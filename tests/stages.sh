@@ -105,6 +105,7 @@ sanitize() {
 
 sanitizers() {
 	export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp
 	sanitize asan address,undefined unit contract
 	# What has threads: the loop, and the public API from several of them.
 	sanitize tsan thread 'unit async' 'unit report' 'unit core' 'contract loopback'
