@@ -86,7 +86,9 @@ class Loopback final : public Backend {
   }
 
  private:
-  Task<void> gone() { co_await child_->wait(); }
+  Task<void> gone() {
+    if (child_) co_await child_->wait();
+  }
 
   static Task<void> forward(std::unique_ptr<Stream> lines,
                             std::function<void(std::string_view)> console) {
