@@ -1,9 +1,9 @@
 // What the guest's resident shell runs. Names begin with _at_ and never reach a command.
 //
 // bash: _at_1 hands a command to executor number $1, a long-lived subshell that reads a pipe. It is
-// started at the script's top level (eval "$_at_S"), so that a command sees no function around it. It
-// forks one subshell for the command, waits for that one only (children that keep stdout open hang
-// nothing), and prints the frame. Small text is read back by builtins: no program is executed.
+// started at the script's top level (eval "$_at_S"), so that a command sees no function around it.
+// It forks one subshell for the command, waits for that one only (children that keep stdout open
+// hang nothing), and prints the frame. Small text is read back by builtins: no program is executed.
 //   fd 9  the token: one byte in a pipe; who holds it may print a frame
 //   _at_D directory; D/pN "id pid" of what executor N runs; D/N its tmpfs with the outputs
 #include "lib/proto/shell.h"
