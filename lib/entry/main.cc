@@ -72,7 +72,8 @@ int run(int argc, char** argv) {
   bool death_test_child = has(arguments, "--gtest_internal_run_death_test");
   testing::InitGoogleMock(&count, remaining.data());
   if (help) {
-    std::fputs(entry::flags_help().data(), stdout);
+    auto text = entry::flags_help();
+    std::fwrite(text.data(), 1, text.size(), stdout);
     return RUN_ALL_TESTS();
   }
   // Nothing is forked or unshared where nothing runs, nor in a death test's second process.

@@ -132,9 +132,8 @@ Explanation explain_refusal(Refusal refusal, const HostFacts& facts) {
                 "enter the sandbox first thing in main, before anything starts a thread"};
       return {plain, "use a kernel with user, pid, net and mount namespaces"};
     case ENOSPC:
+    case EUSERS:  // nested deeper than 32 user namespaces, before 4.9
       return full_quota(facts);
-    case EUSERS:
-      return full_quota(facts);  // nested deeper than 32 user namespaces, before 4.9
     case ENOSYS:
       return {plain,
               "the kernel or a container's seccomp filter does not know the call; start the "
