@@ -27,13 +27,14 @@ configure() {
 	return 1
 }
 
+run_under=
 # run_tests LABEL SECONDS ARGUMENTS: `meson test ARGUMENTS` in $tree. Builds first what those need.
 run_tests() {
 	label=$1 limit=$2
 	shift 2
 	# Meson reads the report of each gtest program from here, even one that an earlier run left.
 	rm -f "$tree"/*.xml "$tree/meson-logs/$label".*
-	quietly "$limit" "$results/$label.log" meson test -C "$tree" --num-processes 2 \
+	quietly "$limit" "$results/$label.log" $run_under meson test -C "$tree" --num-processes 2 \
 		--print-errorlogs --logbase "$label" "$@" || :
 	cp "$tree/meson-logs/$label".json "$tree/meson-logs/$label".junit.xml "$results" 2>/dev/null ||
 		record failed "$label: meson test" "see $results/$label.log"
@@ -99,8 +100,9 @@ sanitize() {
 	while IFS= read -r name; do set -- "$@" "$name"; done <"$results/$label.tests"
 	[ $# -gt 0 ] || { record skipped "$label" "none of its tests are built here"; return 0; }
 	# GCC 12's thread sanitizer gives up where the kernel spreads mappings wider than it knows.
-	if [ "$label" = tsan ] && setarch -R true 2>/dev/null; then set -- --wrapper 'setarch -R' "$@"; fi
+	if [ "$label" = tsan ] && setarch -R true 2>/dev/null; then run_under='setarch -R'; fi
 	run_tests "$label" 1500 --timeout-multiplier 4 "$@"
+	run_under=
 }
 
 sanitizers() {
