@@ -1,6 +1,7 @@
 #include "run_program.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ ProgramRun run_program(std::vector<std::string> argv, std::map<std::string, std:
   auto started = Clock::now();
   pid_t pid = ::fork();
   if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves no program behind
     ::setpgid(0, 0);
     ::dup2(ends[1], 1);
     ::dup2(ends[1], 2);
