@@ -54,6 +54,19 @@ struct BackendContext {
   std::function<void(std::string_view)> console;
 };
 
+/// Showing directories of the host to the running machine.
+class FileSharing {
+ public:
+  virtual ~FileSharing() = default;
+  /// What the guest must mount to see the host's directory.
+  struct Mount {
+    std::string type, source, options;  ///< mount -t type -o options source; all empty: it is done
+  };
+  /// Offers the host's directory `host`, which the guest will see at `guest`. Throws
+  /// Error{unsupported} where it cannot be shared (the caller may copy it then), Error{host}.
+  virtual Task<Mount> share(std::filesystem::path host, std::string guest, bool writable,
+                            Deadline deadline) = 0;
+};
 /// A keyboard and a screen: images, keys. Becomes usable with the QEMU backend's screens.
 class Display;
 /// Saving and restoring the running machine.
@@ -91,6 +104,13 @@ class Backend {
   /// Error{timeout}. May be called by several coroutines, also after the end.
   virtual Task<Gone> wait_gone(Deadline deadline) = 0;
 
+  /// A channel of the booted machine on which attest-agent may greet, beside boot()'s stream; asked
+  /// for once after each boot(). Null: there is none, or boot() has returned it.
+  virtual std::unique_ptr<Stream> take_agent_port() { return nullptr; }
+  /// The host's directory that the machine sees as /tmp/shared from its boot on; empty: none.
+  virtual std::filesystem::path shared_dir() { return {}; }
+
+  virtual FileSharing* file_sharing() { return nullptr; }
   virtual Display* display() { return nullptr; }
   virtual Snapshotter* snapshotter() { return nullptr; }
   virtual LinkControl* link() { return nullptr; }

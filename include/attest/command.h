@@ -1,8 +1,10 @@
 // What goes into and comes out of a command in a machine.
 #pragma once
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace attest {
 
@@ -20,20 +22,48 @@ struct CommandOptions {
   bool strict = true;  ///< bash `set -euo pipefail` (`sh -eu` where there is no bash); false: plain
 };
 
+/// One command with everything about it, for Machine::run() and Machine::spawn(). Exactly one of
+/// `argv` and `shell` is given.
+///     machine.run({.argv = {"id", "-un"}, .user = "alice"});
+struct Command {
+  std::vector<std::string> argv;           ///< a program and its arguments, run without a shell
+  std::string shell;                       ///< a shell text, run as Machine::execute() says
+  std::string user;                        ///< default root; with that user's groups and HOME
+  std::map<std::string, std::string> env;  ///< on top of the machine's
+  std::string cwd;                         ///< default /tmp
+  std::string input;  ///< what it finds on stdin; for spawn() write() says more. Default: /dev/null
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
+  bool strict = true;                                ///< for `shell`, as in CommandOptions
+};
+
 /// How long one wait may take.
 struct WaitOptions {
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
 };
 
-/// wait_for_unit().
+/// wait_until_succeeds() and wait_until_fails().
+struct RepeatOptions {
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
+  /// From one attempt's end to the next one's begin. Default: 5 ms, growing by half to 500 ms.
+  std::optional<std::chrono::milliseconds> interval;
+};
+
+/// wait_for_unit() and the other calls about units.
 struct UnitOptions {
   std::string user;  ///< a user's own manager instead of the system's
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
 };
 
-/// wait_for_open_port().
+/// wait_for_open_port() and wait_for_closed_port().
 struct PortOptions {
   std::string address = "localhost";                 ///< as seen from inside the machine
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
+  bool udp = false;  ///< a socket of the machine itself is bound to it; `address` is not looked at
+};
+
+/// wait_for_open_unix_socket().
+struct SocketOptions {
+  bool is_datagram = false;                          ///< SOCK_DGRAM instead of SOCK_STREAM
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
 };
 

@@ -105,12 +105,14 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   auto deadline = fleet.limit(fleet.config.timeouts.boot);
   auto stream = co_await async::unless(
       doom(run), async::within(deadline, "starting the machine", backend_->boot(deadline)));
+  guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string()};
   run->watching = true;
   asio::co_spawn(fleet.loop.executor(), watch(run),
                  [run](std::exception_ptr) { run->watched.set(); });
   std::exception_ptr failure;
   try {
-    run->guest = co_await async::unless(doom(run), guest::greet(std::move(stream), deadline));
+    run->guest = co_await async::unless(
+        doom(run), guest::greet(std::move(stream), std::move(bootstrap), deadline));
     if (auto notice = run->guest->take_notice(); !notice.empty()) fleet.setup.say(name, notice);
     co_return;
   } catch (...) {

@@ -125,12 +125,40 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
   co_return result;
 }
 
+namespace {
+Error not_over_a_shell(const std::string& what) {
+  return Error(Kind::unsupported, "a guest without attest-agent cannot " + what);
+}
+}  // namespace
+
+Task<std::unique_ptr<Process>> ShellGuest::spawn(Command, Deadline) {
+  throw not_over_a_shell("run commands in the background");
+}
+Task<void> ShellGuest::wait_for(Condition, Deadline) { throw not_over_a_shell("wait for this"); }
+Task<std::string> ShellGuest::read_file(std::string, Deadline) {
+  throw not_over_a_shell("give files");
+}
+Task<void> ShellGuest::write_file(std::string, std::string, unsigned, Deadline) {
+  throw not_over_a_shell("take files");
+}
+Task<void> ShellGuest::send_tree(TreeSource&, std::string, Deadline) {
+  throw not_over_a_shell("take trees");
+}
+Task<void> ShellGuest::fetch_tree(std::string, TreeSink&, Deadline) {
+  throw not_over_a_shell("give trees");
+}
+Task<void> ShellGuest::set_clock(std::chrono::system_clock::time_point, Deadline) {
+  throw not_over_a_shell("have its clock set");
+}
+Task<void> ShellGuest::power(Power, Deadline) { throw not_over_a_shell("be sent down"); }
+Task<void> ShellGuest::wait_restarted(Deadline) { throw not_over_a_shell("tell its restart"); }
+
 std::string ShellGuest::take_notice() {
   if (std::exchange(noticed_, true) || strict_is_bash()) return {};
   return "the guest has no bash: commands run under sh -eu, a failing pipe stage goes unnoticed";
 }
 
-Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Deadline deadline) {
+Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Bootstrap, Deadline deadline) {
   auto channel =
       std::make_shared<ShellChannel>(co_await asio::this_coro::executor, std::move(stream));
   channel->start();

@@ -13,6 +13,16 @@ class ShellGuest final : public Guest {
   ~ShellGuest() override { channel_->close(); }
 
   Task<CommandResult> run(Command command, Deadline deadline) override;
+  Task<std::unique_ptr<Process>> spawn(Command command, Deadline deadline) override;
+  Task<void> wait_for(Condition condition, Deadline deadline) override;
+  Task<std::string> read_file(std::string path, Deadline deadline) override;
+  Task<void> write_file(std::string path, std::string bytes, unsigned mode,
+                        Deadline deadline) override;
+  Task<void> send_tree(TreeSource& tree, std::string path, Deadline deadline) override;
+  Task<void> fetch_tree(std::string path, TreeSink& sink, Deadline deadline) override;
+  Task<void> set_clock(std::chrono::system_clock::time_point now, Deadline deadline) override;
+  Task<void> power(Power wish, Deadline deadline) override;
+  Task<void> wait_restarted(Deadline deadline) override;
   std::string take_notice() override;
   /// False where commands run under `sh -eu`, because the guest has no bash.
   bool strict_is_bash() const { return channel_->kind() == proto::ShellKind::bash; }

@@ -33,7 +33,7 @@ class LoopbackBackend : public ::testing::Test {
  private:
   Task<std::unique_ptr<guest::Guest>> boot() {
     auto stream = co_await backend->boot(Deadline::after(10s));
-    co_return co_await guest::greet(std::move(stream), Deadline::after(10s));
+    co_return co_await guest::greet(std::move(stream), {}, Deadline::after(10s));
   }
   Task<void> drop() {
     machine.reset();

@@ -19,7 +19,7 @@ Error greeting_error(std::string text, bool ends) {
     auto peer = async::make_stream(executor, std::move(theirs));
     co_await peer->write_all(said);
     if (hang_up) peer->close();
-    auto guest = co_await greet(async::make_stream(executor, std::move(ours)), in(300ms));
+    auto guest = co_await greet(async::make_stream(executor, std::move(ours)), {}, in(300ms));
   };
   try {
     loop.run(play(std::move(text), ends));
@@ -80,7 +80,7 @@ Task<std::string> nixpkgs_session() {
     }
   };
   asio::co_spawn(executor, play(peer.get()), [](std::exception_ptr) {});
-  auto guest = co_await greet(async::make_stream(executor, std::move(ours)), in(5s));
+  auto guest = co_await greet(async::make_stream(executor, std::move(ours)), {}, in(5s));
   Command command{.shell = "echo hello", .argv = {}};
   auto result = co_await guest->run(command, in(5s));
   guest.reset();
