@@ -25,8 +25,11 @@ std::string last_lines(std::string_view text, std::size_t n);
 /// Control and escape sequences removed or made visible, invalid UTF-8 replaced: safe for a
 /// terminal.
 std::string printable(std::string_view text);
-/// The candidate with the smallest edit distance, if one is near enough to be a typo; else "".
+/// The candidate that `word` was probably meant to be: near by spelling, or else one that contains
+/// it; "" if there is none.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+/// "did you mean 'server'?", or "" without a nearest(): for messages and hints.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 /// "1.2 s", "350 ms", "2 min 5 s": for messages.
 std::string human(std::chrono::nanoseconds span);
 /// A random token of `bytes` bytes in lower-case hex (getrandom).

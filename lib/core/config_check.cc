@@ -123,18 +123,9 @@ Error mismatch(const std::string& path, const std::string& expected, const std::
 Error unknown_key(const std::string& path, std::string_view key,
                   const std::vector<std::string>& valid) {
   auto text = "unknown key '" + cut(key, 60) + "'";
-  auto near = suggest(key, valid);
-  if (!near.empty()) return problem(path, text + "; did you mean '" + near + "'?");
+  if (auto advice = base::did_you_mean(key, valid); !advice.empty())
+    return problem(path, text + "; " + advice);
   return problem(path, text).hint("valid keys: " + base::join(valid, ", "));
-}
-
-std::string suggest(std::string_view word, const std::vector<std::string>& candidates) {
-  if (word.size() > 100) return {};  // the edit distance takes time in proportion to its length
-  if (auto near = base::nearest(word, candidates); !near.empty()) return near;
-  if (word.size() < 3) return {};
-  for (auto& candidate : candidates)
-    if (candidate.find(word) != candidate.npos) return candidate;
-  return {};
 }
 
 std::string got_text(std::string_view text) {

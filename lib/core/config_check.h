@@ -17,9 +17,6 @@ Error mismatch(const std::string& path, const std::string& expected, const std::
 /// Error{usage} for a key that is not among `valid`, with the nearest one or else all of them.
 Error unknown_key(const std::string& path, std::string_view key,
                   const std::vector<std::string>& valid);
-/// The candidate that `word` was probably meant to be: near by spelling, or one that contains it;
-/// "" if there is none.
-std::string suggest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// `the string "lots"`: safe to print, cut when it is long.
 std::string got_text(std::string_view text);

@@ -42,7 +42,7 @@ Error unknown_entry(const std::string& path, const std::string& key,
                     const std::vector<std::string>& known) {
   if (known.empty()) return problem(path, "there is no '" + key + "', nor any other entry");
   auto text = "there is no '" + key + "'";
-  if (auto near = suggest(key, known); !near.empty()) text += "; did you mean '" + near + "'?";
+  if (auto advice = base::did_you_mean(key, known); !advice.empty()) text += "; " + advice;
   return problem(path, text).hint("known: " + base::join(known, ", "));
 }
 

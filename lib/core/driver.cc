@@ -24,8 +24,7 @@ Error unknown(const std::string& what, std::string_view name,
   Error error(Error::Kind::usage,
               "there is no " + what + " '" + std::string(name) +
                   "'; there are: " + (known.empty() ? "none" : base::join(known, ", ")));
-  if (auto near = base::nearest(name, known); !near.empty())
-    error.hint("did you mean '" + near + "'?");
+  if (auto advice = base::did_you_mean(name, known); !advice.empty()) error.hint(advice);
   return error;
 }
 

@@ -71,8 +71,7 @@ Error unknown_flag(const std::string& flag) {
   for (auto& [name, row] : table()) known.push_back("--attest_" + name);
   Error error(Error::Kind::usage,
               "unknown flag '" + flag + "'; attest's flags are " + base::join(known, ", "));
-  if (auto near = base::nearest(flag, known); !near.empty())
-    error.hint("did you mean '" + near + "'?");
+  if (auto advice = base::did_you_mean(flag, known); !advice.empty()) error.hint(advice);
   return error;
 }
 

@@ -69,8 +69,7 @@ const Node& Plan::node(std::string_view machine) const {
               "no machine '" + std::string(machine) + "' is in the network plan");
   std::vector<std::string> known;
   for (auto& [name, node] : nodes) known.push_back(name);
-  if (auto near = base::nearest(machine, known); !near.empty())
-    error.hint("is '" + near + "' meant?");
+  if (auto advice = base::did_you_mean(machine, known); !advice.empty()) error.hint(advice);
   throw error;
 }
 

@@ -13,6 +13,19 @@ TEST(Dedent, DoesNotMixTabsAndBlanks) { EXPECT_EQ(dedent("\n\ta\n  b\n"), "\ta\n
 TEST(Dedent, BlankLinesDoNotCount) { EXPECT_EQ(dedent("\n  a\n\n  b\n"), "a\n\nb"); }
 
 TEST(Nearest, FindsATypo) { EXPECT_EQ(nearest("srever", {"client", "server"}), "server"); }
+TEST(Nearest, CountsSwappedNeighboursOnce) { EXPECT_EQ(nearest("abdc", {"abxy", "abcd"}), "abcd"); }
+TEST(Nearest, FindsAPart) {
+  EXPECT_EQ(nearest("script", {"start_script"}), "start_script");
+  EXPECT_EQ(nearest("memory", {"vcpus", "memory_mb"}), "memory_mb");
+  EXPECT_EQ(nearest("mb", {"memory_mb_long_name"}), "");
+}
+TEST(Nearest, TakesNoTimeForAHugeWord) {
+  EXPECT_EQ(nearest(std::string(1 << 20, 'v'), {"vcpus"}), "");
+}
+TEST(DidYouMean, AsksOnlyWhereThereIsSomethingNear) {
+  EXPECT_EQ(did_you_mean("srever", {"client", "server"}), "did you mean 'server'?");
+  EXPECT_EQ(did_you_mean("x", {"client", "server"}), "");
+}
 TEST(Nearest, DoesNotGuessWildly) { EXPECT_EQ(nearest("x", {"client", "server"}), ""); }
 
 TEST(Printable, RemovesColours) { EXPECT_EQ(printable("\033[31mred\033[0m"), "red"); }

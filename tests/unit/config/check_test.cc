@@ -55,14 +55,6 @@ TEST(Pattern, AgreesWithTheReader) {
   }
 }
 
-TEST(Suggest, FindsTyposAndParts) {
-  EXPECT_EQ(suggest("vcpu", {"memory_mb", "vcpus"}), "vcpus");
-  EXPECT_EQ(suggest("memory", {"vcpus", "memory_mb"}), "memory_mb");
-  EXPECT_EQ(suggest("script", {"start_script"}), "start_script");
-  EXPECT_EQ(suggest("mb", {"memory_mb_long_name"}), "");
-  EXPECT_EQ(suggest(std::string(1 << 20, 'v'), {"vcpus"}), "");
-}
-
 TEST(Path, QuotesKeysThatWouldBeMisread) {
   EXPECT_EQ(child("machines", "web"), "machines.web");
   EXPECT_EQ(child("", "name"), "name");
