@@ -19,7 +19,7 @@ struct Image {
   std::string root_format;     ///< "erofs", "ext4", "qcow2", ...
   std::filesystem::path tree;  ///< the same root as a directory
   std::string cmdline;         ///< what the image needs on the kernel command line
-  std::string channel;         ///< how it greets: "backdoor"
+  std::string channel;         ///< how it greets: "agent" (if its seed has one), "backdoor"
   std::string seed;            ///< how it takes seed files: "initrd" (below /attest/seed), or ""
 };
 

@@ -90,6 +90,10 @@ std::string seed_archive(const std::vector<SeedFile>& files) {
   return archive.finish();
 }
 
+SeedFile agent_seed(std::string_view program) {
+  return {.path = "/usr/lib/attest/attest-agent", .content = std::string(program), .mode = 0755};
+}
+
 std::string append_seed(std::string initrd, const std::vector<SeedFile>& files) {
   // The kernel skips zeros between archives, and wants an uncompressed one to start at 4 bytes.
   initrd.resize((initrd.size() + 3) / 4 * 4, '\0');

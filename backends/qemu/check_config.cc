@@ -38,9 +38,6 @@ void check_start_script(const std::string& machine, const MachineConfig& config)
 }  // namespace
 
 void check_config(const std::string& machine, const MachineConfig& config) {
-  if (!config.mounts.empty())
-    refuse(Kind::unsupported, machine, "'mounts' is not supported by this backend",
-           "use 'files' for what must be there at boot");
   if (config.internet)
     refuse(Kind::unsupported, machine, "'internet' is not supported by this backend yet",
            "give the machine what it needs through 'files', or a user network through "

@@ -28,11 +28,24 @@ class Arguments {
   std::vector<std::string> words_;
 };
 
-std::string machine_type(const MachineConfig& config) {
+std::string machine_type(const MachineConfig& config, const Launch& launch) {
   // Without ACPI Debian's kernel finds no virtio-mmio device (it has no MP tables, and takes none
   // from the command line), and cannot be asked to power off.
   if (config.qemu.machine == "microvm") return "microvm,acpi=on";
-  return config.qemu.machine;
+  return config.qemu.machine + (launch.share_slots ? ",memory-backend=memory" : "");
+}
+
+// virtiofsd reads and writes the guest's memory, so both must map it. An empty port costs the guest
+// some milliseconds of its boot; q35's root bus itself takes no device while it runs.
+void add_share_slots(Arguments& arguments, const MachineConfig& config, const Launch& launch) {
+  if (!launch.share_slots) return;
+  arguments.add({"-object", "memory-backend-memfd,id=memory,share=on,size=" +
+                                std::to_string(config.memory_mb) + "M"});
+  for (int i = 0; i < launch.share_slots; ++i) {
+    std::string number = std::to_string(i + 1);
+    arguments.add({"-device", "pcie-root-port,id=" + share_slot(i) + ",chassis=" + number +
+                                  ",slot=" + number});
+  }
 }
 
 std::string kernel_arguments(const MachineConfig& config, const Launch& launch) {
@@ -106,6 +119,19 @@ bool is_microvm(const MachineConfig& config) {
          config.qemu.machine.find("pcie=on") == std::string::npos;
 }
 
+bool can_share(const MachineConfig& config) {
+  if (!config.qemu.machine.starts_with("q35") && !config.qemu.machine.starts_with("pc-q35"))
+    return false;
+  if (config.qemu.machine.find("memory-backend") != std::string::npos) return false;
+  // These would define the memory a second time.
+  for (auto& word : config.extra_args)
+    for (const char* own : {"-m", "-M", "-machine", "-numa", "-mem-path"})
+      if (word == own) return false;
+  return true;
+}
+
+std::string share_slot(int index) { return "share" + std::to_string(index); }
+
 std::string escaped(const std::string& value) {
   std::string result;
   for (char byte : value) result += byte == ',' ? ",," : std::string(1, byte);
@@ -117,7 +143,7 @@ std::vector<std::string> command_line(const MachineConfig& config, const Launch&
   Arguments arguments(config.qemu.binary, is_microvm(config));
   arguments.add({"-name", escaped(launch.machine)});
   arguments.add({"-nodefaults", "-no-user-config", "-display", "none"});
-  arguments.add({"-machine", machine_type(config)});
+  arguments.add({"-machine", machine_type(config, launch)});
   arguments.add({"-accel", launch.kvm ? "kvm" : "tcg"});
   // Not "max": under TCG it has hung guests without a word.
   std::string cpu = launch.kvm ? "host" : "qemu64";
@@ -135,13 +161,20 @@ std::vector<std::string> command_line(const MachineConfig& config, const Launch&
   arguments.add({"-mon", "chardev=qmp,mode=control"});
   socket("serial", launch.serial_fd);
   arguments.add({"-serial", "chardev:serial"});
-  socket("shell", launch.shell_fd);
   arguments.virtio("virtio-serial");
-  arguments.add({"-device", "virtconsole,chardev=shell"});
+  if (launch.shell) {
+    socket("shell", launch.shell_fd);
+    arguments.add({"-device", "virtconsole,chardev=shell"});
+  }
+  if (launch.agent) {
+    socket("agent", launch.agent_fd);
+    arguments.add({"-device", std::string("virtserialport,chardev=agent,name=") + agent_port_name});
+  }
   arguments.virtio("virtio-rng");
 
   add_disks(arguments, launch);
   add_network(arguments, network);
+  add_share_slots(arguments, config, launch);  // behind the others: it moves none of their slots
   add_credentials(arguments, config, launch);
   auto words = arguments.take();
   words.insert(words.end(), config.extra_args.begin(), config.extra_args.end());

@@ -28,8 +28,11 @@ struct Launch {
   std::vector<int> fd_sets;              ///< inherited files; fd N is "/dev/fdset/N"
   /// systemd credentials: name and file. The file holds the value, or for SMBIOS the whole string.
   std::vector<std::pair<std::string, std::filesystem::path>> credentials;
-  unsigned tsc_khz = 0;                         ///< the host's TSC, 0 if not known
-  int qmp_fd = 3, shell_fd = 4, serial_fd = 5;  ///< connected sockets
+  unsigned tsc_khz = 0;  ///< the host's TSC, 0 if not known
+  bool shell = true;     ///< a virtio console for the backdoor shell
+  bool agent = true;     ///< a virtio port for attest-agent
+  int share_slots = 0;   ///< directories that can be shared while it runs; 0: no shared memory
+  int qmp_fd = 3, shell_fd = 4, serial_fd = 5, agent_fd = 6;  ///< connected sockets
 };
 
 /// True for QEMU's microvm machine type: virtio-mmio devices, no PCI, no SMBIOS.
@@ -38,6 +41,16 @@ bool is_microvm(const MachineConfig& config);
 /// The arguments, the program first. Pure; the config has passed check_config().
 std::vector<std::string> command_line(const MachineConfig& config, const Launch& launch,
                                       const std::vector<NetworkAttachment>& network);
+
+/// True if directories can be shared with such a machine while it runs: it has slots to plug a
+/// device into, and its memory is ours to define.
+bool can_share(const MachineConfig& config);
+
+/// The id of the slot, from 0, that such a device is plugged into.
+std::string share_slot(int index);
+
+/// The name by which the guest finds attest-agent's port.
+inline constexpr const char* agent_port_name = "org.attest.agent.0";
 
 /// A value inside an option such as "file=<value>,format=raw": QEMU wants commas doubled.
 std::string escaped(const std::string& value);

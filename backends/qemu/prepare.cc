@@ -52,14 +52,16 @@ std::vector<std::pair<std::string, fs::path>> write_credentials(const BackendCon
   return files;
 }
 
-fs::path initrd_with_seed(const BackendContext& context, const fs::path& initrd) {
+fs::path initrd_with_seed(const BackendContext& context, const fs::path& initrd, bool with_agent) {
   auto bytes = base::try_read_file(initrd);
   if (!bytes)
     throw Error(Error::Kind::usage, "the initrd '" + initrd.string() + "' cannot be read")
         .hint("correct 'initrd' in the config, or build the image again: sh guest/debian/build.sh");
-  if (context.seed.empty()) return initrd;
+  auto seed = context.seed;
+  if (with_agent) seed.push_back(image::agent_seed(context.agent));
+  if (seed.empty()) return initrd;
   fs::path combined = context.work_dir / "initrd";
-  base::write_file(combined, image::append_seed(std::move(*bytes), context.seed));
+  base::write_file(combined, image::append_seed(std::move(*bytes), seed));
   return combined;
 }
 
@@ -81,7 +83,7 @@ Start prepare_script(const BackendContext& context, bool kvm) {
   auto& config = context.config;
   ScriptLaunch launch;
   launch.state_dir = context.work_dir;
-  launch.shared_dir = context.work_dir.parent_path() / "shared-xchg";
+  launch.shared_dir = script_shared_dir(context);
   launch.kvm = kvm;
   launch.credentials = write_credentials(context);
   fs::create_directories(launch.shared_dir);
@@ -90,8 +92,10 @@ Start prepare_script(const BackendContext& context, bool kvm) {
   start.listening = true;
   start.qmp = base::listen_unix(qmp_socket(launch).string());
   start.shell = base::listen_unix(shell_socket(launch).string());
-  for (auto* listener : {&start.qmp, &start.shell})
-    base::check(::fcntl(listener->get(), F_SETFL, O_NONBLOCK), "preparing a listener");
+  if (config.qemu.agent) start.agent = base::listen_unix(agent_socket(launch).string());
+  for (auto* listener : {&start.qmp, &start.shell, &start.agent})
+    if (*listener)
+      base::check(::fcntl(listener->get(), F_SETFL, O_NONBLOCK), "preparing a listener");
   start.child.argv = script_command(config, launch);
   start.child.argv[0] = fs::absolute(config.start_script).string();
   start.child.env = script_environment(context.machine, launch, context.network);
@@ -129,7 +133,16 @@ Parts find_parts(const BackendContext& context) {
   return parts;
 }
 
-Start prepare(const BackendContext& context, const Parts& parts, bool kvm) {
+fs::path script_shared_dir(const BackendContext& context) {
+  return context.work_dir.parent_path() / "shared-xchg";
+}
+
+bool agent_greets(const BackendContext& context, const Parts& parts) {
+  return parts.image && parts.image->channel == "agent" && parts.image->seed == "initrd" &&
+         context.config.qemu.agent && !context.agent.empty();
+}
+
+Start prepare(const BackendContext& context, const Parts& parts, bool kvm, int share_slots) {
   auto& config = context.config;
   if (!config.start_script.empty()) return prepare_script(context, kvm);
   Launch launch;
@@ -144,7 +157,10 @@ Start prepare(const BackendContext& context, const Parts& parts, bool kvm) {
     launch.kernel = fs::absolute(config.kernel);
     if (!config.initrd.empty()) initrd = fs::absolute(config.initrd);
   }
-  if (!initrd.empty()) launch.initrd = initrd_with_seed(context, initrd);
+  launch.agent = config.qemu.agent;
+  launch.shell = !agent_greets(context, parts);
+  launch.share_slots = share_slots;
+  if (!initrd.empty()) launch.initrd = initrd_with_seed(context, initrd, !launch.shell);
   launch.disks = parts.disks.list();
   launch.fd_sets = parts.disks.fd_sets();
   launch.credentials = write_credentials(context);
@@ -155,7 +171,8 @@ Start prepare(const BackendContext& context, const Parts& parts, bool kvm) {
   start.child.cwd = context.work_dir;
   start.child.fds = parts.disks.duplicates();
   start.qmp = give(start, launch.qmp_fd);
-  start.shell = give(start, launch.shell_fd);
+  if (launch.shell) start.shell = give(start, launch.shell_fd);
+  if (launch.agent) start.agent = give(start, launch.agent_fd);
   start.serial = give(start, launch.serial_fd);
   give_output(start, {1, 2});
   return start;

@@ -22,7 +22,9 @@ struct Parts {
 struct Start {
   async::ChildSpec child;
   base::Fd serial, output;
-  base::Fd qmp, shell;  ///< connected, or listening for the QEMU of a start script
+  /// Connected, or listening for the QEMU of a start script. The machine has a shell, an agent's
+  /// port, or both; what it has not is empty.
+  base::Fd qmp, shell, agent;
   bool listening = false;
 };
 
@@ -30,7 +32,15 @@ struct Start {
 /// be run, before anything is made.
 Parts find_parts(const BackendContext& context);
 
+/// The directory that the start scripts of all machines of a driver show as /tmp/shared.
+std::filesystem::path script_shared_dir(const BackendContext& context);
+
+/// True if the image's own attest-agent answers, so that no backdoor shell is needed: it starts the
+/// program that comes with its seed.
+bool agent_greets(const BackendContext& context, const Parts& parts);
+
 /// Writes files into the work directory and makes the channels. Throws Error{usage, host}.
-Start prepare(const BackendContext& context, const Parts& parts, bool kvm);
+/// `share_slots` as in Launch.
+Start prepare(const BackendContext& context, const Parts& parts, bool kvm, int share_slots);
 
 }  // namespace attest::qemu

@@ -2,8 +2,11 @@
 
 #include "attest/error.h"
 #include "backends/qemu/accel.h"
+#include "backends/qemu/command_line.h"
 #include "backends/qemu/prepare.h"
 #include "backends/qemu/running.h"
+#include "backends/qemu/shares.h"
+#include "backends/qemu/virtiofsd.h"
 #include "lib/async/child.h"
 #include "lib/async/fd_stream.h"
 #include "lib/async/within.h"
@@ -20,7 +23,7 @@ using namespace std::chrono_literals;
 constexpr auto first_press_interval = 2s;
 constexpr auto longest_press_interval = 15s;
 
-class Qemu final : public Backend, private ConsoleInput {
+class Qemu final : public Backend, private ConsoleInput, private FileSharing {
  public:
   explicit Qemu(BackendContext context) : context_(std::move(context)) {}
   ~Qemu() override {
@@ -32,10 +35,18 @@ class Qemu final : public Backend, private ConsoleInput {
   Task<void> shutdown(Deadline deadline) override;
   void kill() noexcept override {
     if (running_) running_->kill();
+    shares_.reset();
   }
   Task<Gone> wait_gone(Deadline deadline) override;
+  std::unique_ptr<Stream> take_agent_port() override { return std::move(agent_port_); }
+  std::filesystem::path shared_dir() override {
+    return context_.config.start_script.empty() ? "" : script_shared_dir(context_);
+  }
+  FileSharing* file_sharing() override { return this; }
   ConsoleInput* console_input() override { return this; }
   Task<void> send(std::string bytes) override;
+  Task<Mount> share(std::filesystem::path host, std::string guest, bool writable,
+                    Deadline deadline) override;
 
  private:
   Error error(Error::Kind kind, const std::string& what) const {
@@ -46,24 +57,33 @@ class Qemu final : public Backend, private ConsoleInput {
     return running_;
   }
   Task<bool> decide_kvm();
+  std::string why_no_shares() const;
 
   BackendContext context_;
   std::optional<Parts> parts_;
   std::shared_ptr<Running> running_;
+  std::unique_ptr<Stream> agent_port_;
+  std::shared_ptr<Shares> shares_;
+};
+
+struct Channels {
+  base::Fd shell, agent;
 };
 
 // QEMU has started when it speaks QMP: then it has taken all its arguments and opened all its
 // files.
-Task<base::Fd> connect(std::shared_ptr<Running> running, std::shared_ptr<Start> start,
+Task<Channels> connect(std::shared_ptr<Running> running, std::shared_ptr<Start> start,
                        Deadline deadline) {
   if (!start->listening) {
     co_await running->attach_qmp(std::move(start->qmp), deadline);
-    co_return std::move(start->shell);
+    co_return Channels{std::move(start->shell), std::move(start->agent)};
   }
   base::Fd qmp = co_await async::accept_one(start->qmp);
-  base::Fd shell = co_await async::accept_one(start->shell);
+  Channels channels;
+  channels.shell = co_await async::accept_one(start->shell);
+  if (start->agent) channels.agent = co_await async::accept_one(start->agent);
   co_await running->attach_qmp(std::move(qmp), deadline);
-  co_return shell;
+  co_return channels;
 }
 
 Task<bool> Qemu::decide_kvm() {
@@ -79,15 +99,20 @@ Task<std::unique_ptr<Stream>> Qemu::boot(Deadline deadline) {
   auto loop = context_.loop;
   if (!parts_) parts_ = find_parts(context_);
   bool kvm = co_await decide_kvm();
-  auto start = std::make_shared<Start>(prepare(context_, *parts_, kvm));
+  agent_port_.reset();
+  std::string why_no_sharing = why_no_shares();
+  int share_slots =
+      why_no_sharing.empty() ? static_cast<int>(context_.config.mounts.size()) + 1 : 0;
+  auto start = std::make_shared<Start>(prepare(context_, *parts_, kvm, share_slots));
   auto running = Running::start(loop, std::move(start->child), std::move(start->serial),
                                 std::move(start->output), context_.console);
   running_ = running;
+  shares_ = std::make_shared<Shares>(loop, running, context_.work_dir, share_slots, why_no_sharing);
 
   std::exception_ptr failure;
-  base::Fd shell;
+  Channels channels;
   try {
-    shell =
+    channels =
         co_await async::within(deadline, "waiting for QEMU to start",
                                async::unless(running->dies(), connect(running, start, deadline)));
   } catch (...) {
@@ -109,7 +134,31 @@ Task<std::unique_ptr<Stream>> Qemu::boot(Deadline deadline) {
     running->kill();
     std::rethrow_exception(failure);
   }
-  co_return async::make_stream(loop, std::move(shell));
+  std::unique_ptr<Stream> agent;
+  if (channels.agent) agent = async::make_stream(loop, std::move(channels.agent));
+  if (!channels.shell) co_return agent;
+  agent_port_ = std::move(agent);
+  co_return async::make_stream(loop, std::move(channels.shell));
+}
+
+std::string Qemu::why_no_shares() const {
+  auto& config = context_.config;
+  if (!config.start_script.empty())
+    return "a start_script makes its machine itself, so no directory can be shared with it";
+  if (!can_share(config))
+    return "directories are shared only with machines of type q35 whose memory is not defined by "
+           "extra_args";
+  if (find_virtiofsd().empty())
+    return "the program virtiofsd was not found (Debian 12: qemu-system-common; later: virtiofsd)";
+  return "";
+}
+
+Task<FileSharing::Mount> Qemu::share(std::filesystem::path host, std::string, bool writable,
+                                     Deadline deadline) {
+  booted();
+  auto shares = shares_;
+  if (!shares) throw error(Error::Kind::guest, "it is off");
+  co_return co_await shares->share(std::move(host), writable, deadline);
 }
 
 // Presses the power button until the guest is gone.

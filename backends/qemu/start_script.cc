@@ -9,6 +9,10 @@ std::filesystem::path shell_socket(const ScriptLaunch& launch) {
 }
 std::filesystem::path qmp_socket(const ScriptLaunch& launch) { return launch.state_dir / "qmp"; }
 
+std::filesystem::path agent_socket(const ScriptLaunch& launch) {
+  return launch.state_dir / "agent";
+}
+
 std::vector<std::string> script_command(const MachineConfig& config, const ScriptLaunch& launch) {
   // nixpkgs lets QEMU listen for QMP and polls for the socket; as a client QEMU is never too late.
   std::vector<std::string> words{
@@ -22,12 +26,12 @@ std::vector<std::string> script_command(const MachineConfig& config, const Scrip
       "-device",
       "virtio-serial",
       "-device",
-      "virtconsole,chardev=shell",
-      "-device",
-      "virtio-rng-pci",
-      "-serial",
-      "stdio"};
+      "virtconsole,chardev=shell"};
   auto add = [&](std::initializer_list<std::string> more) { words.insert(words.end(), more); };
+  if (config.qemu.agent)
+    add({"-chardev", "socket,id=attest-agent,path=" + escaped(agent_socket(launch).string()),
+         "-device", std::string("virtserialport,chardev=attest-agent,name=") + agent_port_name});
+  add({"-device", "virtio-rng-pci", "-serial", "stdio"});
   if (!config.allow_reboot) add({"-no-reboot"});
   if (!config.graphics) add({"-nographic"});
   // The script says accel=kvm:tcg and -cpu max: QEMU would take a KVM that hangs, and "max" is

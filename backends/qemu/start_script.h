@@ -24,6 +24,7 @@ struct ScriptLaunch {
 /// Where QEMU connects to, as a client; the driver listens there before it starts the script.
 std::filesystem::path shell_socket(const ScriptLaunch& launch);
 std::filesystem::path qmp_socket(const ScriptLaunch& launch);
+std::filesystem::path agent_socket(const ScriptLaunch& launch);  ///< unless qemu.agent is off
 
 /// The script and what is appended to it; it passes "$@" on to QEMU. The serial port is on the
 /// script's stdin and stdout.

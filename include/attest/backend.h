@@ -47,7 +47,10 @@ struct BackendContext {
   std::string machine;   ///< its name
   MachineConfig config;  ///< validated
   std::vector<NetworkAttachment> network;
-  std::vector<SeedFile> seed;         ///< hostname, hosts, addresses, the config's files
+  std::vector<SeedFile> seed;  ///< hostname, hosts, addresses, the config's files
+  /// attest-agent's program, for machines that get it from outside; empty: there is none. Outlives
+  /// the backend.
+  std::string_view agent = {};
   std::filesystem::path work_dir;     ///< exists, short, private to the machine
   boost::asio::any_io_executor loop;  ///< every call below happens on it
   /// Takes console bytes as they come; whole lines are made of them elsewhere. Never blocks.
@@ -58,7 +61,8 @@ struct BackendContext {
 class FileSharing {
  public:
   virtual ~FileSharing() = default;
-  /// What the guest must mount to see the host's directory.
+  /// What the guest must mount to see the host's directory. A device may have been plugged in for
+  /// it, which the guest notices a moment later: try to mount until it works.
   struct Mount {
     std::string type, source, options;  ///< mount -t type -o options source; all empty: it is done
   };

@@ -63,11 +63,13 @@ struct QemuConfig {
   std::string binary{"qemu-system-x86_64"};  ///< name on PATH, or a path
   std::string machine{"q35"};                ///< q35, microvm, or any other -machine value
   std::string cpu;                           ///< -cpu; empty: host under KVM, qemu64 under TCG
+  bool agent = true;  ///< a port for attest-agent; false: only the backdoor shell, as in nixpkgs
   bool operator==(const QemuConfig&) const = default;
 };
 
-/// Options of the loopback backend: a shell on the host in namespaces of its own.
+/// Options of the loopback backend: attest-agent on the host in namespaces of its own.
 struct LoopbackConfig {
+  bool agent = true;          ///< false: only a shell answers; so it does when `shell` is sh
   std::string shell{"bash"};  ///< bash, or sh to try what a guest without bash gets
   bool operator==(const LoopbackConfig&) const = default;
 };

@@ -89,12 +89,17 @@ struct Fields<QemuConfig> {
       field("machine", &QemuConfig::machine, "q35, microvm, or any other value of -machine.",
             {.filled = true}),
       field("cpu", &QemuConfig::cpu, "Value of -cpu; empty: host under KVM, qemu64 under TCG."),
+      field("agent", &QemuConfig::agent,
+            "Give it a port for attest-agent; false: only the backdoor shell, as an unmodified "
+            "nixpkgs guest has it."),
   };
 };
 
 template <>
 struct Fields<LoopbackConfig> {
   static constexpr auto all = std::tuple{
+      field("agent", &LoopbackConfig::agent,
+            "Let attest-agent answer; false, or the shell sh: only a shell."),
       field("shell", &LoopbackConfig::shell,
             "The shell that runs commands; sh is what a guest without bash gets.",
             {.choices = shells}),

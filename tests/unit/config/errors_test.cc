@@ -53,7 +53,7 @@ const Case cases[] = {
      "machines.web: unknown key 'memory'; did you mean 'memory_mb'?"},
     {"Typo", web(R"("vcpu":1)"), "machines.web: unknown key 'vcpu'; did you mean 'vcpus'?"},
     {"KeyUnlikeAll", web(R"("qemu":{"xyzzy":1})"),
-     "machines.web.qemu: unknown key 'xyzzy'\n  hint: valid keys: binary, machine, cpu"},
+     "machines.web.qemu: unknown key 'xyzzy'\n  hint: valid keys: binary, machine, cpu, agent"},
     {"TypoAtTheTop", R"({"machine":{}})",
      "config: unknown key 'machine'; did you mean 'machines'?"},
     {"KeyTwice", web(R"("vcpus":1,"vcpus":2)"), "machines.web: key 'vcpus' is given twice"},

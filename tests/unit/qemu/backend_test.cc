@@ -126,8 +126,8 @@ TEST_F(QemuStart, EndsAQemuThatSpeaksGarbage) {
 }
 
 TEST_F(QemuStart, RefusesTheKeysOfOtherBackends) {
-  config_.mounts = {{"/a", "/b"}};
-  EXPECT_THAT(boot_error(Error::Kind::unsupported), HasSubstr("'mounts'"));
+  config_.network = "veth";
+  EXPECT_THAT(boot_error(Error::Kind::unsupported), HasSubstr("'network'"));
 }
 
 TEST_F(QemuStart, NeedsAnInitrdForFiles) {

@@ -118,6 +118,14 @@ INSTANTIATE_TEST_SUITE_P(
                      m.launch.disks = {{.file = "/dev/fdset/10", .format = "qcow2"}};
                      m.launch.fd_sets = {10};
                    }},
+        GoldenCase{"agent_alone", [](Machine& m) { m.launch.shell = false; }},
+        GoldenCase{"no_agent", [](Machine& m) { m.launch.agent = m.config.qemu.agent = false; }},
+        GoldenCase{"microvm_agent_alone",
+                   [](Machine& m) {
+                     m.config.qemu.machine = "microvm";
+                     m.launch.shell = false;
+                   }},
+        GoldenCase{"shares", [](Machine& m) { m.launch.share_slots = 2; }},
         GoldenCase{"allow_reboot", [](Machine& m) { m.config.allow_reboot = true; }},
         GoldenCase{"debug_boot", [](Machine& m) { m.config.debug_boot = true; }},
         GoldenCase{"kernel_by_hand",
@@ -161,6 +169,7 @@ TEST_P(QemuStartScript, IsCalledAsInItsGoldenFile) {
 INSTANTIATE_TEST_SUITE_P(
     , QemuStartScript,
     testing::Values(GoldenCase{"script", [](Machine&) {}},
+                    GoldenCase{"script_no_agent", [](Machine& m) { m.config.qemu.agent = false; }},
                     GoldenCase{"script_kvm", [](Machine& m) { m.launch.kvm = true; }},
                     GoldenCase{"script_variants",
                                [](Machine& m) {
@@ -229,9 +238,7 @@ TEST_P(QemuConfigCheck, NamesTheKeyAndWhatToUseInstead) {
 using Kind = Error::Kind;
 INSTANTIATE_TEST_SUITE_P(
     , QemuConfigCheck,
-    testing::Values(RefusedCase{"mounts", [](MachineConfig& c) { c.mounts = {{"/a", "/b"}}; },
-                                Kind::unsupported, "'mounts'", "'files'"},
-                    RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
+    testing::Values(RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
                                 Kind::unsupported, "'internet'", "'files'"},
                     RefusedCase{"network", [](MachineConfig& c) { c.network = "veth"; },
                                 Kind::unsupported, "'network' (here 'veth')", "'vlans'"},
