@@ -1,29 +1,27 @@
 // The serial console of one machine: bytes in, whole safe lines out, a bounded memory of them,
 // and an eye on the lines that mean the machine is lost.
 #pragma once
+#include "lib/base/fd.h"
+
 #include <cstddef>
 #include <deque>
-#include <fstream>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace attest::report {
 
-/// What a console line says about the machine's fate, in words: "the kernel panicked: ...", "the
-/// guest is in emergency mode". nullopt for ordinary lines. Pure.
-std::optional<std::string> fatal_line(std::string_view line);
-
-/// Collects console output. Loop thread only; memory stays below about 1 MiB whatever comes.
+/// Collects console output. Loop thread only; memory stays below about 2 MiB whatever comes.
 class ConsoleLog {
  public:
   using LineSink = std::function<void(std::string_view line)>;
 
-  /// `on_line` gets every finished line, made printable; `on_fatal` the words of fatal_line().
+  /// `on_line` gets every finished line, made printable; `on_fatal` the words of
+  /// base::fatal_line().
   ConsoleLog(LineSink on_line, LineSink on_fatal);
 
-  /// Also writes every byte, unchanged, to `path`. Throws Error{host} if it cannot be opened.
+  /// Also appends every byte, unchanged, to `path`, at once. Throws Error{host} if it cannot be
+  /// opened. A write that fails later is told as a line, once.
   void write_to(const std::string& path);
   /// Takes the next bytes, in pieces of any size. A line is cut after 4 KiB.
   void feed(std::string_view bytes);
@@ -34,12 +32,18 @@ class ConsoleLog {
   std::string text() const;
   /// The last `n` of them.
   std::string tail(std::size_t n) const;
+  const std::deque<std::string>& lines() const noexcept { return lines_; }
+  /// What came after the last line end, made printable: a prompt, perhaps.
+  std::string unfinished() const;
 
  private:
-  void end_line();
+  void write(std::string_view bytes);
+  void end_line(std::string_view raw);
+  void remember(std::string line);
 
   LineSink on_line_, on_fatal_;
-  std::ofstream file_;
+  base::Fd file_;
+  std::string path_;
   std::string partial_;
   std::deque<std::string> lines_;
   std::size_t size_ = 0;

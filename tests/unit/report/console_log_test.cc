@@ -1,8 +1,12 @@
 #include "lib/report/console_log.h"
 
+#include "lib/base/fatal_line.h"
 #include "lib/base/file.h"
 
 #include <gmock/gmock.h>
+
+#include <chrono>
+#include <filesystem>
 
 namespace attest::report {
 namespace {
@@ -60,6 +64,57 @@ TEST(ConsoleLog, SaysThatTheMachineIsLost) {
   EXPECT_THAT(r.fatal, ElementsAre(HasSubstr("Kernel panic - not syncing: VFS: no root'")));
 }
 
+TEST(ConsoleLog, TellsWhatCameAfterTheLastLineEnd) {
+  Recorded r;
+  r.log.feed("booted\nlogin: ");
+  EXPECT_EQ(r.log.unfinished(), "login: ");
+  EXPECT_EQ(r.log.text(), "booted\n");
+}
+
+TEST(ConsoleLog, SaysOnceThatItsFileCannotBeWritten) {
+  Recorded r;
+  r.log.write_to("/dev/full");
+  r.log.feed("a\nb\n");
+  r.log.feed("c\n");
+  EXPECT_THAT(r.lines, ElementsAre(HasSubstr("'/dev/full' ends here"), "a", "b", "c"));
+}
+
+// bench/flood does it with a whole machine.
+struct Flood {
+  const char* name;
+  std::string piece;
+};
+void PrintTo(const Flood& flood, std::ostream* out) { *out << flood.name; }
+class ConsoleFlood : public testing::TestWithParam<Flood> {};
+TEST_P(ConsoleFlood, IsTakenFastInBoundedMemoryAndKeptWhole) {
+  base::TempDir dir;
+  auto path = dir.path() / "console.log";
+  std::size_t lines = 0;
+  ConsoleLog log([&](auto) { ++lines; }, [](auto) {});
+  log.write_to(path.string());
+  std::string piece;
+  while (piece.size() < 64 * 1024) piece += GetParam().piece;
+  constexpr std::size_t total = 8 << 20;
+  auto started = std::chrono::steady_clock::now();
+  std::size_t fed = 0;
+  while (fed < total) {
+    log.feed(piece);
+    fed += piece.size();
+  }
+  log.finish();
+  auto took = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  RecordProperty("mb_per_s", std::to_string(static_cast<double>(fed) / 1e6 / took));
+  EXPECT_LE(log.text().size(), 3u << 20);  // U+FFFD for a byte is three
+  EXPECT_GE(lines, fed / 4096);
+  EXPECT_EQ(std::filesystem::file_size(path), fed);
+}
+INSTANTIATE_TEST_SUITE_P(
+    , ConsoleFlood,
+    testing::Values(Flood{"no_line_end", "x"}, Flood{"short_lines", "[  OK  ] Started a unit.\n"},
+                    Flood{"empty_lines", "\n"}, Flood{"invalid_utf8", "\xFF\xFE"},
+                    Flood{"ansi_bomb", "\033]0;\033[999C\033["}, Flood{"only_cr", "progress\r"}),
+    [](const auto& row) { return row.param.name; });
+
 struct FatalCase {
   const char* name;
   const char* line;
@@ -67,7 +122,7 @@ struct FatalCase {
 };
 class FatalLine : public testing::TestWithParam<FatalCase> {};
 TEST_P(FatalLine, IsRecognised) {
-  EXPECT_EQ(fatal_line(GetParam().line).has_value(), GetParam().fatal);
+  EXPECT_EQ(base::fatal_line(GetParam().line).has_value(), GetParam().fatal);
 }
 INSTANTIATE_TEST_SUITE_P(
     , FatalLine,
