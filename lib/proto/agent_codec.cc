@@ -47,12 +47,13 @@ std::optional<AgentGreeting> parse_line(std::string_view line, AgentDecoder::Exp
   auto space = line.find(' ');
   auto version = number_of<int>(line.substr(0, space));
   if (!version) return std::nullopt;
-  AgentGreeting greeting{*version, "", ""};
+  AgentGreeting greeting{*version, "", "", ""};
   while (space != std::string_view::npos) {
     line.remove_prefix(space + 1);
     space = line.find(' ');
     auto part = line.substr(0, space);
     if (!is_word(part)) return std::nullopt;
+    if (expect == AgentDecoder::Expect::hello && greeting.nonce.empty()) greeting.nonce = part;
     if (part.starts_with("machine=")) greeting.machine = part.substr(8);
     if (part.starts_with("boot=")) greeting.boot_id = part.substr(5);
   }
@@ -175,6 +176,8 @@ std::string agent_hello(std::string_view nonce) {
 void AgentDecoder::feed(std::string_view bytes) {
   if (!broken_.empty()) return;
   buffer_.erase(0, std::exchange(used_, 0));
+  // One large frame must not keep its memory for the rest of a long life.
+  if (buffer_.empty() && buffer_.capacity() > 4 * agent_data_limit) buffer_ = std::string();
   buffer_ += bytes;
   if (!greeted_) find_first_line();
 }
@@ -210,7 +213,7 @@ void AgentDecoder::find_first_line() {
 std::optional<AgentFrame> AgentDecoder::next() {
   if (!greeted_ || !broken_.empty()) return std::nullopt;
   auto rest = std::string_view(buffer_).substr(used_);
-  if (rest.size() < head_size) return std::nullopt;
+  if (rest.size() < head_size || may_become_line() || line_here()) return std::nullopt;
   std::size_t size = integer(rest, 4);
   if (size > agent_frame_limit) {
     broken_ = "a frame of " + std::to_string(size) + " bytes was announced; at most " +
@@ -234,10 +237,37 @@ std::optional<std::size_t> AgentDecoder::line_at_end() const {
   return buffer_.size() - (tail.size() - at);
 }
 
-bool AgentDecoder::restarted() const { return line_at_end().has_value(); }
+// "\nATT" as a length is far over the limit, so a line that begins where a frame would is no frame.
+std::optional<std::size_t> AgentDecoder::line_here() const {
+  auto rest = std::string_view(buffer_).substr(used_);
+  if (!greeted_ || !rest.starts_with('\n')) return std::nullopt;
+  auto end = rest.find('\n', 1);
+  if (end == std::string_view::npos || !parse_line(rest.substr(1, end - 1), expect_))
+    return std::nullopt;
+  return used_;
+}
+
+bool AgentDecoder::may_become_line() const {
+  auto rest = std::string_view(buffer_).substr(used_);
+  auto word = expect_ == Expect::greeting ? agent_word : host_word;
+  if (!rest.starts_with('\n') || rest.size() > longest_line) return false;
+  rest.remove_prefix(1);
+  return rest.find('\n') == std::string_view::npos &&
+         rest.substr(0, word.size()) == word.substr(0, rest.size());
+}
+
+bool AgentDecoder::restarted() const { return line_here() || line_at_end(); }
+
+void AgentDecoder::start_over() {
+  buffer_.erase(0, std::exchange(used_, 0));
+  greeted_ = false;
+  broken_.clear();
+  find_first_line();
+}
 
 void AgentDecoder::restart() {
-  auto at = line_at_end();
+  auto at = line_here();
+  if (!at) at = line_at_end();
   buffer_.erase(0, at.value_or(buffer_.size()));
   used_ = 0;
   greeted_ = false;

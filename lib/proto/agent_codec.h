@@ -96,6 +96,7 @@ struct AgentGreeting {
   int version = 0;
   std::string machine;  ///< "x86_64"
   std::string boot_id;  ///< the kernel's random id of this boot
+  std::string nonce;    ///< of a hello
   bool operator==(const AgentGreeting&) const = default;
 };
 
@@ -110,7 +111,7 @@ class AgentDecoder {
   void feed(std::string_view bytes);
   /// True once the first line has come; frames follow it.
   bool greeted() const noexcept { return greeted_; }
-  /// Valid once greeted; for Expect::hello only the version is set.
+  /// Valid once greeted; for Expect::hello only the version and the nonce are set.
   const AgentGreeting& greeting() const noexcept { return greeting_; }
   /// The next whole frame, or nullopt until more bytes come. Never after broken().
   std::optional<AgentFrame> next();
@@ -121,14 +122,22 @@ class AgentDecoder {
   /// it has started anew (a reboot) and the frame's rest will never come. Since the peer says
   /// nothing after that line until it is answered, this staying true for a moment is proof.
   bool restarted() const;
+  /// Like restarted(), and nothing else can be meant: the line stands where a frame would begin,
+  /// and a frame that long is not allowed. No need to wait.
+  bool begins_anew() const { return line_here().has_value(); }
   /// Begins again at that line.
   void restart();
+  /// After broken(): begins again at the next first line in what has come since the last frame, or
+  /// will come.
+  void start_over();
   /// Bytes before the first line, for messages; the last 2 KiB.
   const std::string& skipped() const noexcept { return skipped_; }
 
  private:
   void find_first_line();
   std::optional<std::size_t> line_at_end() const;
+  std::optional<std::size_t> line_here() const;
+  bool may_become_line() const;
 
   Expect expect_;
   bool greeted_ = false;

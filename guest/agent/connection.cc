@@ -1,0 +1,394 @@
+#include "guest/agent/connection.h"
+
+#include <sys/epoll.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "guest/agent/file_text.h"
+
+namespace attest::agent {
+
+using proto::AgentFrame;
+using proto::AgentFrameType;
+
+namespace {
+
+// A host that does not read gets no more requests taken: an answer to each could be as large.
+constexpr std::size_t outbox_full = 1 << 20;
+constexpr auto restart_silence = std::chrono::milliseconds(200);
+
+std::string greeting() {
+  utsname name{};
+  uname(&name);
+  auto boot = read_small_file("/proc/sys/kernel/random/boot_id", 64).value_or("none");
+  while (!boot.empty() && boot.back() == '\n') boot.pop_back();
+  return proto::agent_greeting(name.machine, boot);
+}
+
+}  // namespace
+
+// The host's side of one operation.
+class Connection::Stream final : public Output {
+ public:
+  Stream(Connection& connection, std::uint32_t id) : connection_(connection), id_(id) {}
+
+  std::size_t room() const override {
+    const auto room = room_now();
+    if (room == 0) wait_for_room();
+    return room;
+  }
+  void data(std::uint8_t channel, std::string_view bytes) override {
+    bytes = bytes.substr(0, credit_);  // an operation that overdoes it must not hurt the others
+    while (!over_ && !bytes.empty()) {
+      auto piece = bytes.substr(0, proto::agent_data_limit);
+      bytes.remove_prefix(piece.size());
+      credit_ -= piece.size();
+      turn_left_ -= std::min<std::size_t>(turn_left_, piece.size());
+      connection_.send(proto::agent_data_head(id_, channel, piece.size()));
+      connection_.send(piece);
+    }
+    if (room_now() == 0) wait_for_room();
+  }
+  void end(std::uint8_t channel) override {
+    if (!over_) connection_.send(proto::agent_end(id_, channel));
+  }
+  void event(const AgentFields& fields) override {
+    if (!over_) connection_.send(proto::agent_frame(AgentFrameType::event, id_, fields.encode()));
+  }
+  void done(const AgentFields& fields) override { finish(AgentFrameType::done, fields); }
+  void error(std::string_view kind, std::string_view text) override {
+    finish(AgentFrameType::error, {{"kind", kind}, {"text", text}});
+  }
+  void consumed(std::size_t bytes) override {
+    consumed_ += bytes;
+    if (over_ || input_ended || consumed_ < proto::agent_window / 4) return;
+    allowance += consumed_;
+    connection_.send(
+        proto::agent_window_frame(id_, static_cast<std::uint32_t>(std::exchange(consumed_, 0))));
+  }
+
+  void wait_for_room() const {
+    if (over_ || hungry_ || credit_ == 0) return;  // credit comes with a frame
+    hungry_ = true;
+    connection_.hungry_.push_back(id_);
+    connection_.flush_soon();
+  }
+
+  bool over() const { return over_; }
+  void add_credit(std::uint32_t bytes) { credit_ += bytes; }
+  bool has_credit() const { return credit_ != 0; }
+  void take_turn() {
+    turn_left_ = proto::agent_data_limit;
+    hungry_ = false;
+    operation->on_room();
+  }
+
+  std::unique_ptr<Operation> operation;
+  std::size_t allowance = proto::agent_window;  // what the host may still send
+  bool input_ended = false;
+
+ private:
+  std::size_t room_now() const {
+    const auto& c = connection_;
+    if (over_ || (!c.hungry_.empty() && c.turn_ != id_)) return 0;
+    const auto waiting = c.outbox_.size() - c.sent_;
+    auto room = std::min<std::size_t>(credit_, outbox_limit - std::min(outbox_limit, waiting));
+    return c.turn_ == id_ ? std::min(room, turn_left_) : room;
+  }
+  void finish(AgentFrameType type, const AgentFields& fields) {
+    if (std::exchange(over_, true)) return;
+    connection_.send(proto::agent_frame(type, id_, fields.encode()));
+    connection_.bury(id_);
+  }
+
+  Connection& connection_;
+  const std::uint32_t id_;
+  std::uint64_t credit_ = proto::agent_window;
+  std::size_t turn_left_ = 0, consumed_ = 0;
+  bool over_ = false;
+  mutable bool hungry_ = false;
+};
+
+Connection::Connection(Services services, int in, int out, std::function<void(int)> closed)
+    : services_(services), in_(in), out_(out), closed_callback_(std::move(closed)) {
+  watched_ = EPOLLIN;
+  auto callback = [this](std::uint32_t events) { on_input(events); };
+  pollable_in_ = services_.loop.watch(in_, watched_, callback);
+  if (!pollable_in_) {
+    services_.loop.later([this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) on_input(EPOLLIN);
+    });
+  }
+  if (out_ != in_) {
+    pollable_out_ = services_.loop.watch(out_, 0, [this](std::uint32_t events) {
+      if (events & (EPOLLERR | EPOLLHUP)) return close(EPIPE);
+      flush();
+    });
+  }
+  greet();
+}
+
+Connection::~Connection() {
+  services_.loop.cancel(restart_timer_);
+  services_.loop.forget(in_);
+  if (out_ != in_) services_.loop.forget(out_);
+  end_session();
+}
+
+void Connection::greet() { send(greeting()); }
+
+void Connection::on_input(std::uint32_t events) {
+  if (closed_) return;
+  if (in_ == out_ && (events & EPOLLOUT)) flush();
+  if (!closed_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) read_some();
+}
+
+void Connection::read_some() {
+  static char buffer[64 << 10];
+  const auto count = read(in_, buffer, sizeof buffer);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count <= 0) return close(count == 0 ? 0 : errno);
+  services_.loop.cancel(std::exchange(restart_timer_, 0));
+  decoder_.feed({buffer, static_cast<std::size_t>(count)});
+  take_frames();
+  // A host that died in the middle of a frame leaves a decoder that waits for its rest; the next
+  // host's hello looks like that rest. It waits for our greeting, so silence tells them apart.
+  if (decoder_.restarted()) {
+    restart_timer_ = services_.loop.at(Clock::now() + restart_silence, [this] {
+      restart_timer_ = 0;
+      look_for_restart();
+    });
+  }
+  if (!pollable_in_ && !closed_) {
+    services_.loop.later([this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) on_input(EPOLLIN);
+    });
+  }
+  update_watch();
+}
+
+void Connection::look_for_restart() {
+  if (!decoder_.restarted()) return;
+  decoder_.restart();
+  met_ = false;
+  take_frames();
+}
+
+void Connection::take_frames() {
+  while (decoder_.greeted() || !decoder_.broken().empty()) {
+    if (!met_ && decoder_.broken().empty()) meet();
+    while (auto frame = decoder_.next()) handle(*frame);
+    if (!decoder_.broken().empty()) {
+      fail(0, "protocol", decoder_.broken());
+      end_session();
+      nonce_.clear();
+      decoder_.start_over();
+    } else if (decoder_.begins_anew()) {
+      decoder_.restart();
+    } else {
+      return;
+    }
+    met_ = false;
+  }
+}
+
+void Connection::meet() {
+  met_ = true;
+  const auto& nonce = decoder_.greeting().nonce;
+  const bool repeated = !nonce.empty() && nonce == nonce_;
+  if (!repeated) end_session();
+  nonce_ = nonce;
+  // Somebody new on a channel whose end was never seen: it needs a greeting, too.
+  if (!repeated && !greeting_open_) {
+    greet();
+    greeting_open_ = true;
+  } else {
+    greeting_open_ = false;
+  }
+}
+
+void Connection::handle(const AgentFrame& frame) {
+  greeting_open_ = false;
+  auto found = streams_.find(frame.stream);
+  const bool live = found != streams_.end() && !found->second->over();
+  switch (static_cast<AgentFrameType>(frame.type)) {
+    case AgentFrameType::open:
+      if (live) return fail(frame.stream, "protocol", "this stream is in use");
+      return open(frame.stream, frame.payload);
+    case AgentFrameType::ping:
+      return send(proto::agent_frame(AgentFrameType::pong, frame.stream, frame.payload));
+    case AgentFrameType::pong:
+      return;
+    case AgentFrameType::data:
+      return live ? handle_data(*found->second, frame) : void();
+    case AgentFrameType::end:
+      return live ? end_input(*found->second, frame) : void();
+    case AgentFrameType::window:
+      return live ? add_credit(*found->second, frame) : void();
+    case AgentFrameType::event:
+      return live ? handle_event(*found->second, frame) : void();
+    case AgentFrameType::cancel:
+      return live ? found->second->operation->on_cancel() : void();
+    case AgentFrameType::done:
+    case AgentFrameType::error:
+      break;
+  }
+  fail(frame.stream, "protocol",
+       "a frame of type " + std::to_string(frame.type) + " is none that a host may send");
+}
+
+void Connection::open(std::uint32_t id, std::string_view payload) {
+  if (id == 0) return fail(0, "protocol", "stream 0 cannot be opened");
+  streams_.erase(id);  // over, and not yet buried
+  auto fields = AgentFields::decode(payload);
+  if (!fields) return fail(id, "protocol", "the fields of an open frame are cut off");
+  if (streams_.size() >= stream_limit)
+    return fail(id, "usage", "more than " + std::to_string(stream_limit) + " streams at once");
+  auto stream = std::make_unique<Stream>(*this, id);
+  auto operation = make_operation(*fields, *stream, services_);
+  if (!operation) {
+    return fail(id, "unsupported",
+                "this agent knows no operation '" + std::string(fields->get("op")) + "'");
+  }
+  auto& started = *operation;
+  stream->operation = std::move(operation);
+  streams_[id] = std::move(stream);
+  started.start();
+}
+
+void Connection::handle_data(Stream& stream, const AgentFrame& frame) {
+  auto content = frame.channel();
+  if (!content) return fail(frame.stream, "protocol", "a data frame without a channel");
+  auto [channel, bytes] = *content;
+  if (bytes.size() > proto::agent_data_limit)
+    return fail(frame.stream, "protocol", "a data frame of more than 64 KiB");
+  if (bytes.size() > stream.allowance)
+    return fail(frame.stream, "protocol", "data overruns the stream's window");
+  if (channel != proto::agent_input || stream.input_ended)
+    return fail(frame.stream, "protocol", "data on a channel that takes none");
+  stream.allowance -= bytes.size();
+  stream.operation->on_data(channel, bytes);
+}
+
+void Connection::end_input(Stream& stream, const AgentFrame& frame) {
+  auto content = frame.channel();
+  if (!content || content->first != proto::agent_input)
+    return fail(frame.stream, "protocol", "the end of a channel that takes no data");
+  if (!std::exchange(stream.input_ended, true)) stream.operation->on_end(content->first);
+}
+
+void Connection::handle_event(Stream& stream, const AgentFrame& frame) {
+  auto fields = AgentFields::decode(frame.payload);
+  if (!fields) return fail(frame.stream, "protocol", "the fields of an event frame are cut off");
+  stream.operation->on_event(*fields);
+}
+
+void Connection::add_credit(Stream& stream, const AgentFrame& frame) {
+  auto credit = frame.credit();
+  if (!credit) return fail(frame.stream, "protocol", "a window frame is not four bytes long");
+  const bool starved = !stream.has_credit();
+  stream.add_credit(*credit);
+  if (starved) stream.wait_for_room();
+}
+
+void Connection::fail(std::uint32_t stream, std::string_view kind, std::string_view text) {
+  auto found = streams_.find(stream);
+  if (found != streams_.end() && !found->second->over()) return found->second->error(kind, text);
+  send(proto::agent_frame(AgentFrameType::error, stream,
+                          AgentFields{{"kind", kind}, {"text", text}}.encode()));
+}
+
+// The operation may be the caller.
+void Connection::bury(std::uint32_t id) {
+  services_.loop.later([this, id, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    auto found = streams_.find(id);
+    if (found != streams_.end() && found->second->over()) streams_.erase(found);
+  });
+}
+
+void Connection::end_session() {
+  hungry_.clear();
+  turn_ = 0;
+  auto gone = std::exchange(streams_, {});  // their ends may look at streams_
+  gone.clear();
+}
+
+void Connection::send(std::string_view frame) {
+  outbox_ += frame;
+  flush_soon();
+}
+
+void Connection::flush_soon() {
+  if (std::exchange(flush_planned_, true)) return;
+  services_.loop.later([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    flush_planned_ = false;
+    flush();
+  });
+}
+
+void Connection::flush() {
+  // Streams take their turns as soon as there is room, so that a fast reader never waits for us.
+  for (int rounds = 0; rounds < 16 && !closed_; ++rounds) {
+    blocked_ = false;
+    while (!closed_ && sent_ < outbox_.size()) {
+      const auto count = write(out_, outbox_.data() + sent_, outbox_.size() - sent_);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0 && errno != EAGAIN) return close(errno);
+      if (count <= 0) {
+        blocked_ = true;
+        break;
+      }
+      sent_ += static_cast<std::size_t>(count);
+    }
+    if (sent_ == outbox_.size() || sent_ > outbox_limit / 2)
+      outbox_.erase(0, std::exchange(sent_, 0));
+    if (outbox_.empty() && outbox_.capacity() > 2 * outbox_limit) outbox_ = std::string();
+    if (hungry_.empty() || outbox_.size() - sent_ > outbox_limit / 2) break;
+    give_turns();
+  }
+  if (!closed_ && !blocked_ && (sent_ < outbox_.size() || !hungry_.empty())) flush_soon();
+  update_watch();
+}
+
+void Connection::give_turns() {
+  for (auto count = hungry_.size(); count > 0 && !hungry_.empty(); --count) {
+    if (outbox_.size() - sent_ >= outbox_limit) return;
+    const auto id = hungry_.front();
+    hungry_.pop_front();
+    auto found = streams_.find(id);
+    if (found == streams_.end() || found->second->over()) continue;
+    turn_ = id;
+    found->second->take_turn();
+    turn_ = 0;
+  }
+}
+
+void Connection::update_watch() {
+  if (closed_) return;
+  const bool full = outbox_.size() - sent_ > outbox_full;
+  const std::uint32_t out = blocked_ ? EPOLLOUT : 0u;
+  const std::uint32_t wanted = (full ? 0u : EPOLLIN) | (in_ == out_ ? out : 0u);
+  if (wanted != watched_) services_.loop.change(in_, watched_ = wanted);
+  if (in_ != out_) services_.loop.change(out_, out);
+}
+
+void Connection::close(int error) {
+  if (std::exchange(closed_, true)) return;
+  services_.loop.forget(in_);
+  if (out_ != in_) services_.loop.forget(out_);
+  services_.loop.later([this, error, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    end_session();
+    auto callback = std::move(closed_callback_);
+    callback(error);  // destroys this
+  });
+}
+
+}  // namespace attest::agent
