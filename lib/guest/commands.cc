@@ -11,12 +11,12 @@ namespace attest::guest {
 namespace {
 
 Task<std::string> wait_until(Guest& guest, std::string command, Probe::Contract contract,
-                             Deadline deadline) {
+                             Deadline deadline, std::optional<std::chrono::milliseconds> interval) {
   const auto span = span_words(deadline);
   const std::string goal = "'" + base::last_lines(command, 5) + "' to " +
                            (contract == Probe::Contract::succeeds ? "succeed" : "fail");
   Probe probe{"if [ \"${BASH_VERSION-}\" ];then set -euo pipefail;else set -eu;fi\n" + command,
-              contract, command};
+              contract, command, interval};
   Polled polled;
   try {
     polled = co_await poll(guest, probe, deadline);
@@ -37,12 +37,14 @@ Task<std::string> wait_until(Guest& guest, std::string command, Probe::Contract 
 
 }  // namespace
 
-Task<std::string> wait_until_succeeds(Guest& guest, std::string command, Deadline deadline) {
-  return wait_until(guest, std::move(command), Probe::Contract::succeeds, deadline);
+Task<std::string> wait_until_succeeds(Guest& guest, std::string command, Deadline deadline,
+                                      std::optional<std::chrono::milliseconds> interval) {
+  return wait_until(guest, std::move(command), Probe::Contract::succeeds, deadline, interval);
 }
 
-Task<std::string> wait_until_fails(Guest& guest, std::string command, Deadline deadline) {
-  return wait_until(guest, std::move(command), Probe::Contract::fails, deadline);
+Task<std::string> wait_until_fails(Guest& guest, std::string command, Deadline deadline,
+                                   std::optional<std::chrono::milliseconds> interval) {
+  return wait_until(guest, std::move(command), Probe::Contract::fails, deadline, interval);
 }
 
 Task<void> sleep(Guest& guest, std::chrono::milliseconds span, Deadline deadline) {

@@ -18,8 +18,8 @@ std::unique_ptr<TreeSource> read_tree(std::filesystem::path from);
 
 /// Writes a tree so that its root becomes `to`: a file is replaced (what was there stays until the
 /// new one is whole), directories are merged. Makes `to`'s missing parents. Modes are kept, set-id
-/// bits only for root; times are kept. Throws Error{host} for what cannot be written; a file that is
-/// not whole is removed by the destructor.
+/// bits only for root; times are kept. Throws Error{host} for what cannot be written; a file that
+/// is not whole is removed by the destructor.
 std::unique_ptr<TreeSink> write_tree(std::filesystem::path to);
 
 }  // namespace attest::guest

@@ -14,9 +14,11 @@ namespace {
 using namespace std::chrono_literals;
 using Kind = Error::Kind;
 
-// The loop. /proc/self/fd/1 opens the command's output file anew, so that only the last attempt's
-// bytes are left in it. A watcher ends an attempt that hangs. $$ is avoided: ShellGuest would pay
-// for a process of its own. The last line on stderr is the report that parse_report() reads.
+// The loop, for both kinds of guest. /proc/self/fd/1 opens the command's output file anew, so that
+// only the last attempt's bytes are left in it; where the output is a pipe (attest-agent), a
+// nameless file stands in for it until the end. A watcher ends an attempt that hangs. $$ is
+// avoided: ShellGuest would pay for a process of its own. The last line on stderr is the report
+// that parse_report() reads.
 constexpr std::string_view loop_text = R"sh(
 if [ "${BASH_VERSION-}" ];then eval 'exec 8<> <(:)'
 _at_nap(){ read -rt $1 -u 8||:;}
@@ -25,20 +27,21 @@ else exec 8</dev/null
 _at_nap(){ sleep $1 2>/dev/null & wait $!||sleep 1;}
 _at_watch(){ sleep $1 & trap "kill $!" TERM;wait $!&&kill -s USR1 $_at_j;}
 fi
-_at_report(){ printf '\nattempts %s code %s\n' $_at_n $_at_r >&2;}
+_at_report(){ printf '\nattempts %s code %s\n' $_at_n $_at_r >&2;[ -z "$_at_z" ]||{ cat <&4 >&6;cat <&5 >&7;};}
 _at_late(){ trap '' TERM USR1;kill -s TERM 0;[ -z "$_at_p" ]||{ _at_r=-1;_at_nap 0.02;kill -s KILL $_at_p 2>/dev/null;};_at_report;exit 4;}
 read -r _at_j _at_x </proc/self/stat
+_at_z=;[ -f /proc/self/fd/1 ]||{ _at_z=$(mktemp -d)&&exec 6>&1 7>&2 >$_at_z/o 2>$_at_z/e 4<$_at_z/o 5<$_at_z/e;rm -rf "$_at_z";}
 _at_n=0 _at_i=5 _at_p= _at_r=0
 trap _at_late USR1
 _at_watch $_at_t 2>/dev/null & _at_w=$!
 while :;do
 exec >/proc/self/fd/1 2>/proc/self/fd/2
 _at_n=$((_at_n+1))
-(unset -f _at_nap _at_watch _at_report _at_late;eval "unset -v _at_a _at_d _at_i _at_j _at_n _at_p _at_r _at_t _at_w _at_x
-$_at_a") 8>&- & _at_p=$!
+(unset -f _at_nap _at_watch _at_report _at_late;eval "unset -v _at_a _at_d _at_i _at_j _at_n _at_p _at_r _at_s _at_t _at_w _at_x _at_z
+$_at_a") 4<&- 5<&- 6>&- 7>&- 8>&- & _at_p=$!
 wait $_at_p;_at_r=$?;_at_p=
 eval "$_at_d"
-if [ $_at_i -lt 10 ];then _at_nap 0.00$_at_i;elif [ $_at_i -lt 100 ];then _at_nap 0.0$_at_i;else _at_nap 0.$_at_i;fi
+if [ "$_at_s" ];then _at_nap $_at_s;elif [ $_at_i -lt 10 ];then _at_nap 0.00$_at_i;elif [ $_at_i -lt 100 ];then _at_nap 0.0$_at_i;else _at_nap 0.$_at_i;fi
 _at_i=$((_at_i+(_at_i+1)/2));[ $_at_i -lt 500 ]||_at_i=500
 done
 )sh";
@@ -56,15 +59,19 @@ std::string decision(Probe::Contract contract) {
   return "case $_at_r in 0|2|3) " + over + "$_at_r;;esac";
 }
 
+std::string seconds(long long ms) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%lld.%03lld", ms / 1000, ms % 1000);
+  return text;
+}
+
 // The loop stops itself a little before the host would have to.
 std::string budget(Deadline deadline) {
   auto left = std::min<Deadline::Clock::duration>(deadline.left(), std::chrono::hours(24 * 365));
   auto spare = std::min<Deadline::Clock::duration>(left / 5, 1s);
   auto ms = std::max<long long>(
       10, std::chrono::duration_cast<std::chrono::milliseconds>(left - spare).count());
-  char text[40];
-  std::snprintf(text, sizeof text, "%lld.%03lld", ms / 1000, ms % 1000);
-  return text;
+  return seconds(ms);
 }
 
 bool parse_report(Polled& polled) {
@@ -86,7 +93,9 @@ Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline) {
   Command command;
   command.strict = false;
   command.label = probe.label.empty() ? "a polling loop" : probe.label;
-  command.shell = "_at_t=" + budget(deadline) + " _at_a=" + base::shell_quote(probe.text) +
+  const auto pause = probe.interval ? seconds(std::max<long long>(1, probe.interval->count())) : "";
+  command.shell = "_at_t=" + budget(deadline) + " _at_s=" + pause +
+                  " _at_a=" + base::shell_quote(probe.text) +
                   " _at_d=" + base::shell_quote(decision(probe.contract)) + std::string(loop_text);
   auto result = co_await guest.run(command, deadline);
   Polled polled;

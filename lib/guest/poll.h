@@ -3,6 +3,8 @@
 #pragma once
 #include "lib/guest/guest.h"
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 namespace attest::guest {
@@ -17,6 +19,8 @@ struct Probe {
     fails      ///< exit 0: not yet; else done
   } contract = Contract::states;
   std::string label = {};  ///< what messages call it
+  /// From one attempt's end to the next one's begin; nullopt: 5 ms, growing by half to 500 ms.
+  std::optional<std::chrono::milliseconds> interval = {};
 };
 
 /// How polling ended.
@@ -28,7 +32,7 @@ struct Polled {
   std::string output, error_output;  ///< of the last attempt
 };
 
-/// Runs the probe at once, then after 5 ms, growing by half to 500 ms. Ends by the guest's own
+/// Runs the probe at once, then again and again. Ends by the guest's own
 /// clock shortly before `deadline`, which also ends an attempt that hangs; being late is an
 /// outcome. Throws what Guest::run() throws.
 Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline);

@@ -1,7 +1,12 @@
 #include "lib/guest/shell_guest.h"
 
 #include "lib/base/text.h"
+#include "lib/guest/files.h"
+#include "lib/guest/poll.h"
+#include "lib/guest/ports.h"
 #include "lib/guest/span.h"
+#include "lib/guest/units.h"
+#include "lib/guest/words.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,27 +17,18 @@ namespace {
 using namespace std::chrono_literals;
 using Kind = Error::Kind;
 
-// Says in one line which command a message is about.
-std::string words(const Command& command) {
-  if (!command.label.empty()) return "'" + base::printable(command.label) + "'";
-  std::string text = command.argv.empty() ? command.shell : base::shell_join(command.argv);
-  auto line = std::string(base::trim(text).substr(0, base::trim(text).find('\n')));
-  if (line.size() > 100) line = line.substr(0, 97) + "...";
-  return "'" + base::printable(line) + "'";
-}
-
-bool is_name(std::string_view name) {
-  auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
-    return letter(c) || (c >= '0' && c <= '9');
-  });
-}
-
 // In a forked subshell `$$` is the resident shell. A text that mentions it gets a bash of its own,
 // at the price of an exec: `kill -9 $$` must end the command, not the channel.
 bool needs_own_process(std::string_view text) {
   return text.size() < 120'000 && (text.find("$$") != text.npos || text.find("${$") != text.npos);
 }
+
+struct ProbeText {
+  std::string operator()(const UnitActive& it) const { return unit_probe(it.unit, it.user); }
+  std::string operator()(const PortOpen& it) const { return port_probe(it); }
+  std::string operator()(const FileExists& it) const { return file_probe(it); }
+  std::string operator()(const SocketAccepts& it) const { return socket_probe(it); }
+};
 
 // Ends a run in the guest when its coroutine unwinds before it has ended: on cancellation.
 class EndOnUnwind {
@@ -51,16 +47,11 @@ class EndOnUnwind {
 }  // namespace
 
 std::string shell_text(const Command& command, proto::ShellKind kind) {
-  if (command.shell.empty() == command.argv.empty() && !command.argv.empty())
-    throw Error(Kind::usage, "a command is either a shell text or an argument vector, not both");
+  check(command);
   std::string text;
-  for (auto& [name, value] : command.env) {
-    if (!is_name(name))
-      throw Error(Kind::usage, "'" + name + "' is no name for an environment variable");
+  for (auto& [name, value] : command.env)
     text += "export " + name + "=" + base::shell_quote(value) + "\n";
-  }
   if (!command.argv.empty()) {
-    if (command.argv[0].empty()) throw Error(Kind::usage, "the program to run has an empty name");
     std::string line = "exec";
     // dash takes no "--" here; a program whose name begins with a dash needs bash's.
     if (command.argv[0][0] == '-') line += " --";
@@ -97,21 +88,17 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
   }
   if (run->failure && !late) throw Error(*run->failure).during("running " + words(command));
   if (late) {
-    Error error(Kind::timeout, "command " + words(command) + " did not end within " + span);
     if (run->failure && run->failure->kind() == Kind::host)
       throw Error(*run->failure).during("running " + words(command));
+    auto error = command_late(command, span, run->frame ? run->frame->output : "",
+                              run->frame ? run->frame->error_output : "");
     if (run->failure) error.during(std::string("ending it: ") + run->failure->what());
-    if (run->frame) {
-      error.attach("its stdout so far, last lines", base::last_lines(run->frame->output, 20));
-      error.attach("its stderr so far, last lines", base::last_lines(run->frame->error_output, 20));
-    }
     throw error;
   }
   auto& frame = *run->frame;
   if (frame.kind == proto::ShellFrame::Kind::full ||
       frame.output.size() + frame.error_output.size() > proto::shell_output_limit)
-    throw Error(Kind::guest, "command " + words(command) + " printed more than 64 MiB")
-        .hint("redirect its output into a file in the guest");
+    throw command_too_loud(command);
   if (run->spoiled && channel->kind() == proto::ShellKind::posix)  // there all share one tmpfs
     throw Error(Kind::guest,
                 "the output of command " + words(command) +
@@ -134,7 +121,13 @@ Error not_over_a_shell(const std::string& what) {
 Task<std::unique_ptr<Process>> ShellGuest::spawn(Command, Deadline) {
   throw not_over_a_shell("run commands in the background");
 }
-Task<void> ShellGuest::wait_for(Condition, Deadline) { throw not_over_a_shell("wait for this"); }
+
+Task<void> ShellGuest::wait_for(Condition condition, Deadline deadline) {
+  auto wanted = goal(condition);
+  auto probe = std::visit(ProbeText{}, condition);
+  co_await guest::wait_for(*this, wanted, probe, deadline);
+}
+
 Task<std::string> ShellGuest::read_file(std::string, Deadline) {
   throw not_over_a_shell("give files");
 }

@@ -1,20 +1,12 @@
 #include "lib/guest/units.h"
 
-#include "attest/error.h"
 #include "lib/base/text.h"
-#include "lib/guest/poll.h"
+#include "lib/guest/words.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace attest::guest {
 namespace {
-
-bool only(std::string_view text, std::string_view extra) {
-  return !text.empty() && text[0] != '-' && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           extra.find(c) != extra.npos;
-  });
-}
 
 // $@ is systemctl with what reaches the right manager.
 constexpr std::string_view body = R"sh(
@@ -42,17 +34,13 @@ exit 1
 }  // namespace
 
 std::string unit_probe(const std::string& unit, const std::string& user) {
-  if (!only(unit, ":-_.\\@/"))
-    throw Error(Error::Kind::usage, "'" + base::printable(unit) + "' is no name of a systemd unit")
-        .hint("unit names hold letters, digits and : - _ . \\ @, for example 'nginx.service'");
+  check(UnitActive{unit, user});
   std::string text =
       "[ -d /run/systemd/system ]||{ echo 'systemd does not run in this guest';exit 3;}\nu=" +
       base::shell_quote(unit) + "\n";
   if (user.empty()) {
     text += "_ctl(){ systemctl --no-pager \"$@\";}";
   } else {
-    if (!only(user, "-_.$"))
-      throw Error(Error::Kind::usage, "'" + base::printable(user) + "' is no name of a user");
     // The arguments hold nothing but the validated unit name and our own words.
     text += "_ctl(){ su -l " + base::shell_quote(user) +
             " --shell /bin/sh -c \"XDG_RUNTIME_DIR=/run/user/\\$(id -u) systemctl --user "
@@ -63,10 +51,8 @@ std::string unit_probe(const std::string& unit, const std::string& user) {
 }
 
 Task<void> wait_for_unit(Guest& guest, std::string unit, UnitOptions options, Deadline deadline) {
-  std::string goal = "unit '" + unit + "' to become active";
-  if (!options.user.empty()) goal += " under user '" + options.user + "'";
-  std::string probe = unit_probe(unit, options.user);
-  co_await wait_for(guest, goal, probe, deadline);
+  Condition condition = UnitActive{std::move(unit), std::move(options.user)};
+  co_await guest.wait_for(condition, deadline);
 }
 
 }  // namespace attest::guest

@@ -1,4 +1,4 @@
-// systemd units in the guest.
+// Waiting for systemd units in the guest.
 #pragma once
 #include "lib/guest/guest.h"
 
@@ -11,7 +11,7 @@ namespace attest::guest {
 /// Error{unsupported}; a name that is none with Error{usage}. `options.timeout` is not looked at.
 Task<void> wait_for_unit(Guest& guest, std::string unit, UnitOptions options, Deadline deadline);
 
-/// The probe's shell text. Pure; throws Error{usage}.
+/// How a shell finds that out, as a Probe::Contract::states. Pure; throws Error{usage}.
 std::string unit_probe(const std::string& unit, const std::string& user);
 
 }  // namespace attest::guest

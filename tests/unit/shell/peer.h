@@ -112,7 +112,8 @@ class Peer {
     spec.fds.emplace(1, std::move(theirs));
     self->child = std::make_unique<async::Child>(loop, std::move(spec));
     auto stream = std::make_unique<Spoiled>(async::make_stream(loop, std::move(ours)), self->spoil);
-    self->guest = co_await greet(std::move(stream), {}, in(20s));
+    Bootstrap none;  // named: g++ 12 destroys a temporary of it twice
+    self->guest = co_await greet(std::move(stream), std::move(none), in(20s));
   }
   static Task<void> stop(Peer* self) {
     self->guest.reset();

@@ -39,10 +39,10 @@ TEST(UnitProbe, RefusesNamesThatAreNone) {
 }
 
 TEST(PortProbe, RefusesWhatIsNoPortOrAddress) {
-  for (int port : {-1, 0, 65536}) EXPECT_THROW(port_probe(port, "localhost"), Error) << port;
+  for (int port : {-1, 0, 65536}) EXPECT_THROW(port_probe({port, "localhost"}), Error) << port;
   for (auto* address : {"", "-x", "a b", "$(x)", "a/b", "a;b"})
-    EXPECT_THROW(port_probe(80, address), Error) << address;
-  EXPECT_THAT(port_probe(80, "localhost"), ::testing::HasSubstr("127.0.0.1/80"));
+    EXPECT_THROW(port_probe({80, address}), Error) << address;
+  EXPECT_THAT(port_probe({80, "localhost"}), ::testing::HasSubstr("127.0.0.1/80"));
 }
 
 }  // namespace

@@ -19,7 +19,9 @@ Error greeting_error(std::string text, bool ends) {
     auto peer = async::make_stream(executor, std::move(theirs));
     co_await peer->write_all(said);
     if (hang_up) peer->close();
-    auto guest = co_await greet(async::make_stream(executor, std::move(ours)), {}, in(300ms));
+    Bootstrap none;
+    auto guest =
+        co_await greet(async::make_stream(executor, std::move(ours)), std::move(none), in(300ms));
   };
   try {
     loop.run(play(std::move(text), ends));
@@ -80,7 +82,9 @@ Task<std::string> nixpkgs_session() {
     }
   };
   asio::co_spawn(executor, play(peer.get()), [](std::exception_ptr) {});
-  auto guest = co_await greet(async::make_stream(executor, std::move(ours)), {}, in(5s));
+  Bootstrap none;
+  auto guest =
+      co_await greet(async::make_stream(executor, std::move(ours)), std::move(none), in(5s));
   Command command{.shell = "echo hello", .argv = {}};
   auto result = co_await guest->run(command, in(5s));
   guest.reset();
