@@ -31,6 +31,7 @@ dir=$(mktemp -d)
 newline='
 '
 qemu=
+port=virtconsole,chardev=sh
 cleanup() {
 	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null || :
 	rm -rf "$dir"
@@ -64,7 +65,7 @@ start() { # INITRD KERNEL_ARGUMENTS [QEMU_OPTION...]
 			-kernel "$image/$(field kernel)" -initrd "$initrd" \
 			-append "console=ttyS0 $(field cmdline) $words" \
 			-device virtio-serial-pci -chardev "pipe,id=sh,path=$dir/sh" \
-			-device virtconsole,chardev=sh \
+			-device "$port" \
 			-device virtio-rng-pci -serial "file:$dir/console.log" "$@" \
 			</dev/null >"$dir/qemu.log" 2>&1 3>&- 4>&- &
 		child=$!
@@ -140,6 +141,38 @@ echo poweroff >&3
 while IFS= read -r line <&4; do [ "$line" != "@gone" ] || break; done
 gone
 pass "poweroff ends QEMU"
+
+# An agent, as a script: it only greets, by the port's name, and asks systemd what there is already.
+mkdir -p "$dir/root/attest/seed/usr/lib/attest"
+cat >"$dir/root/attest/seed/usr/lib/attest/attest-agent" <<'AGENT'
+#!/bin/bash
+for port in /sys/class/virtio-ports/*; do
+	read -r name <"$port/name"
+	[ "$name" != org.attest.agent.0 ] || exec >"/dev/${port##*/}"
+done
+echo "agent: sysinit $(systemctl is-active sysinit.target), $(ulimit -n) files"
+systemctl is-system-running --wait >/dev/null
+echo "then $(systemctl is-active sysinit.target), shell $(systemctl is-active backdoor.service)"
+systemctl poweroff --no-block
+sleep 1000
+AGENT
+chmod 755 "$dir/root/attest/seed/usr/lib/attest/attest-agent"
+(cd "$dir/root" && find attest | cpio --quiet -o -H newc -R 0:0) >"$dir/seed"
+cat "$image/$(field initrd)" "$dir/seed" >"$dir/initrd"
+port="virtserialport,chardev=sh,name=org.attest.agent.0"
+start "$dir/initrd" "" \
+	-drive "if=none,id=root,file=$image/$(field root),format=raw,readonly=on" \
+	-device virtio-blk-pci,drive=root
+IFS= read -r line <&4
+[ "$line" = "agent: sysinit inactive, 524288 files" ] || fail "the agent said: $line"
+pass "an agent in the seed starts before sysinit.target"
+IFS= read -r line <&4
+[ "$line" = "then active, shell inactive" ] || fail "the agent said: $line"
+pass "without a virtio console there is no shell"
+IFS= read -r line <&4
+gone
+pass "the agent does not hold up a poweroff"
+port=virtconsole,chardev=sh
 
 start "$image/$(field initrd)" "attest.rootwait=1"
 IFS= read -r line <&4

@@ -54,6 +54,8 @@ wants=$tree/etc/systemd/system/multi-user.target.wants
 rm -f "$wants/ssh.service" "$tree/etc/systemd/system/sshd.service"
 ln -sfn /lib/systemd/system/systemd-networkd.service "$wants/systemd-networkd.service"
 ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
+mkdir -p "$tree/etc/systemd/system/sysinit.target.wants"
+ln -sfn ../attest-agent.service "$tree/etc/systemd/system/sysinit.target.wants/attest-agent.service"
 # As nixpkgs' test machines have it: root without a password, for emergency mode and su.
 sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
 # Empty, not "uninitialized": systemd makes one up at each boot, without first-boot actions.

@@ -27,7 +27,7 @@ cat <<JSON
   "root_format": "erofs",
   $tree
   "cmdline": "root=/dev/vda panic=-1 quiet loglevel=4 net.ifnames=0 no_timer_check cryptomgr.notests random.trust_cpu=on mitigations=off audit=0 lsm=landlock,yama",
-  "channel": "backdoor",
+  "channel": "agent",
   "seed": "initrd"
 }
 JSON
