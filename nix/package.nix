@@ -10,6 +10,7 @@
   fmt,
   gtest,
   nlohmann_json,
+  re2,
 }:
 stdenv.mkDerivation {
   pname = "attest";
@@ -42,6 +43,7 @@ stdenv.mkDerivation {
     fmt
     gtest
     nlohmann_json
+    re2
   ];
 
   doCheck = true;

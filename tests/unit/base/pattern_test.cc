@@ -38,7 +38,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"no_word", "\\bup\\b", "upper", false},
         Case{"any_case", "(?i)LOGIN:", "web login: ", true}, Case{"hex", "\\x41", "A", true},
         Case{"escaped", "\\(\\$\\.\\)", "($.)", true}, Case{"dot_stops", "a.b", "a\nb", false},
-        Case{"utf8", "^.+é$", "café", true}, Case{"empty", "", "", true}),
+        Case{"utf8", "^.+é$", "café", true}, Case{"utf8_class", "caf[éè]$", "café", true},
+        Case{"empty", "", "", true}),
     [](const auto& row) { return row.param.name; });
 
 TEST(Pattern, OneThatIsNoneIsAUsageError) {
