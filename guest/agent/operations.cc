@@ -14,10 +14,12 @@ std::unique_ptr<Operation> make_operation(const AgentFields& fields, Output& out
     Factory make;
   };
   static constexpr Power powers[] = {
-      {"", nullptr},
+      {"clock", make_clock}, {"list", make_list},     {"pack", make_pack},
+      {"read", make_read},   {"run", make_run}, {"stat", make_stat},     {"unpack", make_unpack},
+      {"write", make_write},
   };
   for (const auto& power : powers)
-    if (power.make && power.op == fields.get("op")) return power.make(fields, out, services);
+    if (power.op == fields.get("op")) return power.make(fields, out, services);
   return nullptr;
 }
 
