@@ -52,6 +52,9 @@ struct BackendContext {
   /// the backend.
   std::string_view agent = {};
   std::filesystem::path work_dir;     ///< exists, short, private to the machine
+  /// Where disks and whatever else the guest writes belong: work_dir, or with keep_machine_state a
+  /// directory that the next run finds again (<output>/<machine>/state).
+  std::filesystem::path state_dir;
   boost::asio::any_io_executor loop;  ///< every call below happens on it
   /// Takes console bytes as they come; whole lines are made of them elsewhere. Never blocks.
   std::function<void(std::string_view)> console;
@@ -114,6 +117,10 @@ class Backend {
   /// The host's directory that the machine sees as /tmp/shared from its boot on; empty: none.
   virtual std::filesystem::path shared_dir() { return {}; }
 
+  /// False where the guest has no power of its own (it is processes of this host): it is never
+  /// asked to power off or reboot, shutdown() and boot() do that.
+  virtual bool guest_has_power() const { return true; }
+
   virtual FileSharing* file_sharing() { return nullptr; }
   virtual Display* display() { return nullptr; }
   virtual Snapshotter* snapshotter() { return nullptr; }
@@ -151,8 +158,13 @@ struct DriverSetup {
   /// Takes whole lines for people: who ("web", or "" for attest itself) and what. Any thread.
   std::function<void(std::string_view who, std::string_view text)> say = [](auto, auto) {};
   double timeout_factor = 1;  ///< scales every timeout
-  std::filesystem::path
-      output;  ///< console logs go to <output>/<machine>/console.log; empty: nowhere
+  /// Console logs go to <output>/<machine>/console.log, kept state to <output>/<machine>/state;
+  /// empty: nowhere.
+  std::filesystem::path output;
+  /// Where copy_from_machine() puts things now; throws Error. Any thread.
+  std::function<std::filesystem::path()> artifacts = [] {
+    return std::filesystem::path("attest-results");
+  };
 };
 
 }  // namespace attest

@@ -67,4 +67,23 @@ struct SocketOptions {
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
 };
 
+/// write_file().
+struct FileOptions {
+  unsigned mode = 0644;                              ///< permission bits of a new file
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
+};
+
+/// The calls that copy.
+struct CopyOptions {
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
+};
+
+/// journal() and journal_follow().
+struct JournalOptions {
+  std::string unit;   ///< one unit's lines; default: all
+  int lines = 0;      ///< at most so many, the newest; 0: all (journal_follow(): 10)
+  std::string since;  ///< as journalctl takes it: "-5min", "2026-01-31 12:00"; default: this boot
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
+};
+
 }  // namespace attest

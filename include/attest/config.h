@@ -98,6 +98,7 @@ struct MachineConfig {
   bool graphics = false;                ///< a VGA card (no window is opened)
   std::vector<std::string> extra_args;  ///< appended to the hypervisor's command line
   bool allow_reboot = false;            ///< a guest's reboot restarts it instead of ending it
+  bool keep_machine_state = false;      ///< what it writes to its disks is there in the next run
   bool debug_boot = false;              ///< kernel and systemd log everything to the console
   bool internet = false;                ///< a NIC with a way out through the host
   QemuConfig qemu;

@@ -1,9 +1,12 @@
 // One machine under test, seen from the test body.
 #pragma once
 #include "attest/command.h"
+#include "attest/process.h"
 
 #include <chrono>
+#include <filesystem>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -15,7 +18,8 @@ namespace attest {
 /// A handle on one machine. Every call blocks until it is done, starts the machine if it is
 /// not running, and is safe from several threads; commands from several threads run at the
 /// same time. Failures are Errors: kind guest when the machine misbehaved or died (with the
-/// console's last lines), timeout when a limit passed, usage when the call itself is wrong.
+/// console's last lines), timeout when a limit passed, usage when the call itself is wrong,
+/// unsupported where this backend or guest has nothing of the kind.
 /// A reference stays valid until the driver ends.
 class Machine {
  public:
@@ -35,11 +39,15 @@ class Machine {
   /// Boots the machine and returns at the guest's greeting; nothing to do if it runs. Limit:
   /// timeouts.boot. Throws Error{host, guest, timeout} with the console's last lines.
   void start(Here here = Here::current());
-  /// Powers the machine off in order and waits until it is gone; nothing to do if it is off.
+  /// Asks the guest to power off in order and waits until it is gone; nothing to do if it is off.
   /// Limit: timeouts.shutdown, then it is killed and Error{timeout} says so.
   void shutdown(Here here = Here::current());
   /// Pulls the plug. Nothing in the guest is told.
   void crash(Here here = Here::current());
+  /// Asks the guest to reboot in order and returns when it is ready again. With the config's
+  /// allow_reboot the same process goes on; else it ends and the machine is booted anew, so that
+  /// disks without keep_machine_state are fresh. Limit: timeouts.shutdown + timeouts.boot.
+  void reboot(WaitOptions options = {}, Here here = Here::current());
   /// Waits until the machine has gone down by itself. Throws Error{timeout}; Error{guest} if it
   /// crashed instead of powering off.
   void wait_for_shutdown(WaitOptions options = {}, Here here = Here::current());
@@ -56,9 +64,6 @@ class Machine {
   ///     auto [code, out, err, took] = web.execute("systemctl is-active nginx");
   CommandResult execute(std::string_view command, CommandOptions options = {},
                         Here here = Here::current());
-  /// Runs a program directly, without a shell: run({"printf", "%s", "$HOME"}).
-  CommandResult run(std::vector<std::string> argv, CommandOptions options = {},
-                    Here here = Here::current());
   /// Like execute(), but a non-zero exit code is an Error{guest} with both outputs. Returns stdout.
   std::string succeed(std::string_view command, CommandOptions options = {},
                       Here here = Here::current());
@@ -70,31 +75,131 @@ class Machine {
                    Here here = Here::current());
   std::string fail(std::initializer_list<std::string_view> commands, CommandOptions options = {},
                    Here here = Here::current());
+  /// Runs a program directly, without a shell: run({"printf", "%s", "$HOME"}).
+  CommandResult run(std::vector<std::string> argv, CommandOptions options = {},
+                    Here here = Here::current());
+  /// Runs one command with everything about it: run({.argv = {"id"}, .user = "alice"}).
+  CommandResult run(Command command, Here here = Here::current());
+  /// Starts a command and returns while it runs; see Process. Without a timeout of its own it has
+  /// no limit; past one it is ended, and the handle's calls throw Error{timeout}.
+  ///     auto server = web.spawn({.argv = {"python3", "-m", "http.server"}, .cwd = "/srv"});
+  Process spawn(Command command, Here here = Here::current());
   /// Lets `span` pass in the guest's time.
   void sleep(std::chrono::milliseconds span, Here here = Here::current());
 
   // ---- waits --------------------------------------------------------------------------
-  // All poll inside the guest in short, growing steps (5 ms to 500 ms), end at once with the
-  // cause when the machine dies, and on failure say what was waited for, for how long and the
-  // last state seen, with the failed units and the journal's last 30 lines attached.
+  // All end at once with the cause when the machine dies, and on failure say what was waited for,
+  // for how long and the last state seen, with the failed units and the journal's last 30 lines
+  // attached. Limit: timeouts.wait. A limit of zero or less looks once; any larger one is obeyed by
+  // the host's monotonic clock, whatever the guest's clock does.
 
   /// Repeats `command` until it exits with 0 and returns that run's stdout.
-  std::string wait_until_succeeds(std::string_view command, WaitOptions options = {},
+  ///     web.wait_until_succeeds("curl -sf localhost", {.timeout = 30s, .interval = 100ms});
+  std::string wait_until_succeeds(std::string_view command, RepeatOptions options = {},
                                   Here here = Here::current());
   /// Repeats `command` until it exits with anything else; returns that run's stdout.
-  std::string wait_until_fails(std::string_view command, WaitOptions options = {},
+  std::string wait_until_fails(std::string_view command, RepeatOptions options = {},
                                Here here = Here::current());
   /// Waits until a systemd unit is active. A failed unit, and an inactive one without a pending
   /// job, end the wait at once with Error{guest}.
   void wait_for_unit(std::string_view unit, UnitOptions options = {}, Here here = Here::current());
-  /// Waits until something accepts TCP connections on `port`.
+  /// Waits until something accepts TCP connections on `port` (for UDP: until a socket of the
+  /// machine is bound to it).
   ///     web.wait_for_open_port(80, {.address = "10.0.0.1", .timeout = 30s});
   void wait_for_open_port(int port, PortOptions options = {}, Here here = Here::current());
+  /// Waits until nothing accepts connections there any more.
+  void wait_for_closed_port(int port, PortOptions options = {}, Here here = Here::current());
+  /// Waits until `path` exists, whatever it is; * and ? may stand in its last part.
+  void wait_for_file(std::string_view path, WaitOptions options = {}, Here here = Here::current());
+  /// Waits until a unix socket at `path` accepts connections.
+  void wait_for_open_unix_socket(std::string_view path, SocketOptions options = {},
+                                 Here here = Here::current());
+  /// Waits until a line of the console matches `regex` anywhere in it, and returns that line. Lines
+  /// from before the call count, of this and earlier boots, as far as get_console_log() remembers
+  /// them; so does a prompt without a line end. Lines longer than 4 KiB are matched in pieces.
+  /// `regex` is of RE2 (as Python's, without back-references and look-around): linear time, always.
+  std::string wait_for_console_text(std::string_view regex, WaitOptions options = {},
+                                    Here here = Here::current());
+  /// Waits until the text on virtual terminal `tty` matches `regex`; returns that text.
+  std::string wait_until_tty_matches(int tty, std::string_view regex, WaitOptions options = {},
+                                     Here here = Here::current());
+  /// Waits until the X server of display :0 accepts connections and, on NixOS, the graphical
+  /// session has begun.
+  void wait_for_x(WaitOptions options = {}, Here here = Here::current());
+  /// Waits until an X window's name matches `regex`; returns that name. Needs xwininfo.
+  std::string wait_for_window(std::string_view regex, WaitOptions options = {},
+                              Here here = Here::current());
+  /// The names of all X windows of display :0, top-level and below. Needs xwininfo.
+  std::vector<std::string> get_window_names(Here here = Here::current());
+
+  // ---- systemd ------------------------------------------------------------------------
+
+  /// Runs `systemctl ARGUMENTS` (with options.user: that user's own). Any exit code is a result.
+  ///     web.systemctl("list-jobs --full").output
+  CommandResult systemctl(std::string_view arguments, UnitOptions options = {},
+                          Here here = Here::current());
+  /// `systemctl start JOB`, which waits for the job. A job that fails is a result, too.
+  CommandResult start_job(std::string_view job, UnitOptions options = {},
+                          Here here = Here::current());
+  /// `systemctl stop JOB`.
+  CommandResult stop_job(std::string_view job, UnitOptions options = {},
+                         Here here = Here::current());
+  /// All properties of a unit, as `systemctl show` prints them; those of a unit that does not exist
+  /// say so in LoadState. Error{guest} if systemctl fails.
+  std::map<std::string, std::string> get_unit_info(std::string_view unit, UnitOptions options = {},
+                                                   Here here = Here::current());
+  /// One property of a unit: get_unit_property("nginx.service", "MainPID").
+  std::string get_unit_property(std::string_view unit, std::string_view property,
+                                UnitOptions options = {}, Here here = Here::current());
+  /// Throws Error{guest} unless the unit's ActiveState is `state` now; does not wait.
+  void require_unit_state(std::string_view unit, std::string_view state = "active",
+                          UnitOptions options = {}, Here here = Here::current());
+  /// The journal's text.
+  ///     EXPECT_THAT(web.journal({.unit = "nginx.service"}), HasSubstr("Started"));
+  std::string journal(JournalOptions options = {}, Here here = Here::current());
+  /// The journal as it grows: read_line() gives each new line.
+  Process journal_follow(JournalOptions options = {}, Here here = Here::current());
+
+  // ---- files --------------------------------------------------------------------------
+
+  /// Copies a file or a whole tree of the host to `target`, with modes, symbolic links and holes:
+  /// `target` becomes what `source` is. Files are replaced, directories merged, missing parents
+  /// made. Throws Error{host} if `source` cannot be read, Error{guest} if `target` cannot be
+  /// written.
+  void copy_from_host(const std::filesystem::path& source, std::string_view target,
+                      CopyOptions options = {}, Here here = Here::current());
+  /// The same. (Where the name comes from it worked without a shared directory; here both do.)
+  void copy_from_host_via_shell(const std::filesystem::path& source, std::string_view target,
+                                CopyOptions options = {}, Here here = Here::current());
+  /// Copies a file or tree of the machine into `target_dir`, a relative path below
+  /// attest::artifact_dir(), under its own name; returns where it is now. No name that the guest
+  /// chooses leads out of there.
+  std::filesystem::path copy_from_machine(std::string_view source, std::string_view target_dir = "",
+                                          CopyOptions options = {}, Here here = Here::current());
+  /// The older name of copy_from_machine().
+  std::filesystem::path copy_from_vm(std::string_view source, std::string_view target_dir = "",
+                                     CopyOptions options = {}, Here here = Here::current());
+  /// A whole file of the machine, at most 64 MiB.
+  std::string read_file(std::string_view path, WaitOptions options = {},
+                        Here here = Here::current());
+  /// Creates or replaces a file of the machine, and the directories that it needs.
+  ///     web.write_file("/usr/local/bin/hello", script, {.mode = 0755});
+  void write_file(std::string_view path, std::string_view bytes, FileOptions options = {},
+                  Here here = Here::current());
+  /// The directory of the host that the machine sees as /tmp/shared; it is mounted there if it was
+  /// not yet. Error{unsupported} where nothing can be shared: use copy_from_host() there.
+  std::filesystem::path shared_dir(Here here = Here::current());
 
   // ---- console ------------------------------------------------------------------------
 
   /// The serial console's text so far, of this boot and those before; the newest MiB of it.
   std::string get_console_log() const;
+  /// Sends `text` to the serial console, as if typed there: send_console("root\n").
+  void send_console(std::string_view text, Here here = Here::current());
+  /// What virtual terminal `tty` shows, a line for each row. Error{guest} if there is none.
+  std::string get_tty_text(int tty, Here here = Here::current());
+  /// Prints that to the log.
+  void dump_tty_contents(int tty, Here here = Here::current());
 
  private:
   std::unique_ptr<Impl> impl_;

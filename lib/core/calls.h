@@ -28,7 +28,8 @@ class Calls {
   /// Throws Error{usage} after close().
   Pass enter() {
     std::lock_guard hold(mutex_);
-    if (closed_) throw Error(Error::Kind::usage, "a call came while the driver was ending");
+    if (closed_)
+      throw Error(Error::Kind::usage, "a call came when the driver was ending, or had ended");
     ++under_way_;
     return Pass(*this);
   }

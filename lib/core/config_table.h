@@ -141,6 +141,10 @@ struct Fields<MachineConfig> {
       field("graphics", &M::graphics, "Give it a VGA card; no window is opened."),
       field("extra_args", &M::extra_args, "Appended to the hypervisor's command line."),
       field("allow_reboot", &M::allow_reboot, "Let the guest's reboot restart the machine."),
+      field(
+          "keep_machine_state", &M::keep_machine_state,
+          "Keep what the machine writes to its disks for the next run, in MACHINE/state below the "
+          "output directory (--attest_output), which must be given."),
       field("debug_boot", &M::debug_boot, "Let kernel and systemd log everything to the console."),
       field("internet", &M::internet, "Give it a network card with a way out through the host."),
       field("qemu", &M::qemu, "Options of the qemu backend."),

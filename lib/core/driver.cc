@@ -7,6 +7,7 @@
 #include "lib/core/machine_impl.h"
 
 #include <map>
+#include <mutex>
 #include <set>
 
 namespace attest {
@@ -48,80 +49,144 @@ Task<void> core::Fleet::begin() {
   co_await fabric->start(limit(config.timeouts.boot));  // does nothing the second time
 }
 
+namespace {
+
+Error error_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& e) {
+    return e;
+  } catch (const std::exception& e) {
+    return Error(Error::Kind::host, e.what());
+  }
+}
+
+// One failure as it is; several with their machines' names, in one Error.
+void throw_joined(const std::string& what,
+                  const std::vector<std::pair<std::string, Machine::Impl*>>& all,
+                  const std::vector<std::exception_ptr>& failures) {
+  std::vector<Error> errors;
+  std::vector<std::string> failed;
+  for (std::size_t i = 0; i < failures.size(); ++i) {
+    if (!failures[i]) continue;
+    errors.push_back(error_of(failures[i]));
+    failed.push_back(all[i].first);
+  }
+  if (errors.empty()) return;
+  if (errors.size() == 1) throw errors.front();
+  Error joined(errors.front().kind(), std::to_string(errors.size()) + " of " +
+                                          std::to_string(all.size()) + " machines " + what + ": '" +
+                                          base::join(failed, "', '") + "'");
+  for (std::size_t i = 0; i < errors.size(); ++i)
+    joined.attach("machine '" + failed[i] + "'", errors[i].what());
+  throw joined;
+}
+
+// Throws Error{usage} unless there is such a backend.
+void check_backend(const DriverSetup& setup, const std::string& name, const std::string& backend) {
+  if (!setup.backends.contains(backend))
+    throw unknown("backend", backend, keys_of(setup.backends))
+        .during("reading machines." + name + ".backend");
+}
+
+}  // namespace
+
 struct Driver::Impl {
   Impl(Config config, DriverSetup setup, net::Plan plan)
       : fleet(std::move(config), std::move(setup), std::move(plan)) {}
 
-  // Each failure with its machine's name, in one Error.
-  Task<void> start_all() {
+  using Inside = std::pair<std::string, Machine::Impl*>;
+
+  // Counts as a call under way; an Error gets the place in the test.
+  template <class Call>
+  decltype(auto) at(std::source_location here, Call call) {
+    try {
+      auto pass = fleet.calls->enter();
+      return call();
+    } catch (Error& e) {
+      e.at(here);
+      throw;
+    }
+  }
+
+  std::vector<Inside> everyone() {
+    std::lock_guard hold(mutex);
+    std::vector<Inside> all;
+    for (auto& [name, entry] : machines) all.emplace_back(name, entry.second);
+    return all;
+  }
+
+  static Task<void> start_all(std::vector<Inside> all) {
     std::vector<Task<void>> boots;
-    std::vector<std::string> names;
-    for (auto& [name, entry] : machines) {
-      boots.push_back(entry.second->start());
-      names.push_back(name);
-    }
+    for (auto& [name, machine] : all) boots.push_back(machine->start());
     auto failures = co_await async::all(std::move(boots));
-    std::vector<Error> errors;
-    std::vector<std::string> failed;
-    for (std::size_t i = 0; i < failures.size(); ++i) {
-      if (!failures[i]) continue;
-      try {
-        std::rethrow_exception(failures[i]);
-      } catch (const Error& e) {
-        errors.push_back(e);
-      } catch (const std::exception& e) {
-        errors.emplace_back(Error::Kind::host, e.what());
-      }
-      failed.push_back(names[i]);
+    throw_joined("did not start", all, failures);
+  }
+
+  static Task<void> join_all(std::vector<Inside> all, std::chrono::milliseconds limit) {
+    std::vector<Task<void>> ends;
+    for (auto& [name, machine] : all) ends.push_back(machine->wait_for_shutdown(limit));
+    auto failures = co_await async::all(std::move(ends));
+    throw_joined("did not power off by themselves", all, failures);
+  }
+
+  // On the loop: the networks are there.
+  Task<void> plug_in(std::string name, MachineConfig config) {
+    auto lock = co_await fleet.beginning.lock();
+    auto plan = fleet.plan;
+    net::add_machine(plan, name, config.vlans);
+    if (fleet.fabric) {
+      std::set<std::string> vde;
+      if (!config.start_script.empty()) vde.insert(name);
+      fleet.fabric->extend(plan, vde);
+      co_await fleet.fabric->start(fleet.limit(fleet.config.timeouts.boot));
     }
-    if (errors.empty()) co_return;
-    if (errors.size() == 1) throw errors.front();
-    Error joined(errors.front().kind(),
-                 std::to_string(errors.size()) + " of " + std::to_string(names.size()) +
-                     " machines did not start: '" + base::join(failed, "', '") + "'");
-    for (std::size_t i = 0; i < errors.size(); ++i)
-      joined.attach("machine '" + failed[i] + "'", errors[i].what());
-    throw joined;
+    fleet.plan = std::move(plan);
+    fleet.config.machines.emplace(std::move(name), std::move(config));
+  }
+
+  Machine& add(const std::string& name, const MachineConfig& config) {
+    auto inside = std::make_unique<Machine::Impl>(name, config, fleet);
+    auto* pointer = inside.get();
+    auto made = std::make_unique<Machine>(std::move(inside));
+    std::lock_guard hold(mutex);
+    return *machines.emplace(name, std::pair(std::move(made), pointer)).first->second.first;
   }
 
   Task<void> close() {
     std::vector<Task<void>> ends;
-    for (auto& [name, entry] : machines) ends.push_back(entry.second->close());
+    for (auto& [name, machine] : everyone()) ends.push_back(machine->close());
     co_await async::all(std::move(ends));
     fleet.fabric.reset();
   }
 
   core::Fleet fleet;
+  std::mutex mutex;     // of `machines`; entries never go
+  std::mutex creating;  // one create_machine() at a time
   // The Machine owns its Impl; the pointer beside it is for calls on the loop.
   std::map<std::string, std::pair<std::unique_ptr<Machine>, Machine::Impl*>, std::less<>> machines;
 };
 
 Driver::Driver(Config config, DriverSetup setup) {
   config.validate();
-  for (auto& [name, machine] : config.machines)
-    if (!setup.backends.contains(machine.backend))
-      throw unknown("backend", machine.backend, keys_of(setup.backends))
-          .during("reading machines." + name + ".backend");
+  for (auto& [name, machine] : config.machines) check_backend(setup, name, machine.backend);
   auto plan = net::make_plan(vlans_of(config), config.vlans);
   impl_ = std::make_unique<Impl>(std::move(config), std::move(setup), std::move(plan));
-  for (auto& [name, machine] : impl_->fleet.config.machines) {
-    auto inside = std::make_unique<Machine::Impl>(name, machine, impl_->fleet);
-    auto* pointer = inside.get();
-    impl_->machines.emplace(name, std::pair(std::make_unique<Machine>(std::move(inside)), pointer));
-  }
+  for (auto& [name, machine] : impl_->fleet.config.machines) impl_->add(name, machine);
 }
 
 Driver::~Driver() {
-  impl_->fleet.calls.close();
+  impl_->fleet.calls->close();
   try {
     impl_->fleet.loop.run(impl_->close());
   } catch (const std::exception& e) {
     impl_->fleet.setup.say("", std::string("ending the machines failed: ") + e.what());
   }
-  impl_->fleet.calls.wait_for_none();  // other threads' calls end with their machines
+  impl_->fleet.calls->wait_for_none();  // other threads' calls end with their machines
 }
 
 Machine& Driver::machine(std::string_view name, Here here) {
+  std::lock_guard hold(impl_->mutex);
   auto found = impl_->machines.find(name);
   if (found == impl_->machines.end())
     throw unknown("machine", name, keys_of(impl_->machines)).at(here);
@@ -129,19 +194,47 @@ Machine& Driver::machine(std::string_view name, Here here) {
 }
 
 std::vector<Machine*> Driver::machines() {
+  std::lock_guard hold(impl_->mutex);
   std::vector<Machine*> all;
   for (auto& [name, entry] : impl_->machines) all.push_back(entry.first.get());
   return all;
 }
 
 void Driver::start_all(Here here) {
-  auto pass = impl_->fleet.calls.enter();
-  try {
-    impl_->fleet.loop.run(impl_->start_all());
-  } catch (Error& e) {
-    e.at(here);
-    throw;
-  }
+  impl_->at(here, [&] { impl_->fleet.loop.run(Impl::start_all(impl_->everyone())); });
+}
+
+void Driver::join_all(WaitOptions options, Here here) {
+  auto limit = options.timeout.value_or(impl_->fleet.config.timeouts.wait);
+  impl_->at(here, [&] { impl_->fleet.loop.run(Impl::join_all(impl_->everyone(), limit)); });
+}
+
+Machine& Driver::create_machine(std::string name, MachineConfig config, Here here) {
+  return impl_->at(here, [&]() -> Machine& {
+    std::lock_guard one(impl_->creating);
+    auto& setup = impl_->fleet.setup;
+    Config changed = impl_->fleet.config;
+    if (!changed.machines.emplace(name, config).second)
+      throw Error(Error::Kind::usage, "there is a machine '" + name + "' already");
+    changed.validate();
+    check_backend(setup, name, config.backend);
+    auto& missing = setup.backends.find(config.backend)->second.missing;
+    if (auto lack = missing ? missing(config) : std::nullopt)
+      throw Error(Error::Kind::unsupported, lack->text).during("creating machine '" + name + "'");
+    impl_->fleet.loop.run(impl_->plug_in(name, config));
+    return impl_->add(name, config);
+  });
+}
+
+void Driver::serial_stdout_on() { impl_->fleet.serial_stdout = true; }
+void Driver::serial_stdout_off() { impl_->fleet.serial_stdout = false; }
+
+HeldCondition Driver::hold(const PollingCondition& condition) {
+  impl_->fleet.polling->add(condition.impl());
+  auto release = [polling = impl_->fleet.polling, held = condition.impl()](void*) {
+    polling->remove(held);
+  };
+  return HeldCondition(std::shared_ptr<void>(nullptr, release));
 }
 
 const Config& Driver::config() const noexcept { return impl_->fleet.config; }

@@ -4,9 +4,11 @@
 #include "lib/async/event.h"
 #include "lib/async/loop.h"
 #include "lib/core/calls.h"
+#include "lib/core/polling.h"
 #include "lib/net/fabric.h"
 #include "lib/net/plan.h"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -31,10 +33,13 @@ struct Fleet {
   /// Starts the run's clock and makes the networks, at the first machine's start. Loop thread.
   Task<void> begin();
 
-  const Config config;
+  Config config;  ///< machines are added on the loop
   DriverSetup setup;
-  const net::Plan plan;
-  Calls calls;
+  net::Plan plan;  ///< the same
+  /// Shared with handles that may outlive the driver.
+  const std::shared_ptr<Calls> calls = std::make_shared<Calls>();
+  const std::shared_ptr<Polling> polling = std::make_shared<Polling>();
+  std::atomic<bool> serial_stdout = true;  ///< console lines are shown to people
   async::Loop loop;
   std::unique_ptr<net::Fabric> fabric;  ///< made and ended on the loop thread
   async::Mutex beginning{loop.executor()};

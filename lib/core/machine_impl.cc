@@ -2,6 +2,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/text.h"
+#include "lib/guest/agent_binary.h"
 #include "lib/guest/diagnosis.h"
 #include "lib/guest/ready.h"
 #include "lib/net/plan.h"
@@ -30,11 +31,16 @@ Error error_of(const std::exception_ptr& failure) {
 Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet_)
     : name(std::move(name_)),
       config(std::move(config_)),
+      timeouts(fleet_.config.timeouts),
       fleet(fleet_),
-      console_([this](std::string_view line) { fleet.setup.say(name, line); },
-               [this](std::string_view fate) {
-                 if (running_) condemn(*running_, {.orderly = false, .cause = std::string(fate)});
-               }),
+      console_(
+          fleet.loop.executor(),
+          [this](std::string_view line) {
+            if (fleet.serial_stdout) fleet.setup.say(name, line);
+          },
+          [this](std::string_view fate) {
+            if (running_) condemn(*running_, {.orderly = false, .cause = std::string(fate)});
+          }),
       lifecycle_(fleet.loop.executor()) {
   if (fleet.setup.output.empty()) return;
   auto folder = fleet.setup.output / name;
@@ -42,15 +48,32 @@ Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet
   console_.write_to((folder / "console.log").string());
 }
 
+Error Machine::Impl::has_no(const std::string& what, const std::string& hint) const {
+  return Error(Error::Kind::unsupported,
+               "machine '" + name + "' (" + config.backend + ") has no " + what)
+      .hint(hint);
+}
+
 BackendContext Machine::Impl::context() {
   BackendContext made{.machine = name,
                       .config = config,
                       .network = {},
                       .seed = {},
+                      .agent = guest::agent_binary(),
                       .work_dir = fleet.setup.work_dir / name,
+                      .state_dir = fleet.setup.work_dir / name,
                       .loop = fleet.loop.executor(),
                       .console = {}};
   std::filesystem::create_directories(made.work_dir);
+  if (config.keep_machine_state) {
+    if (fleet.setup.output.empty())
+      throw Error(Error::Kind::usage, "machines." + name +
+                                          ".keep_machine_state: there is no output directory in "
+                                          "which it could be kept")
+          .hint("give --attest_output=DIRECTORY");
+    made.state_dir = std::filesystem::absolute(fleet.setup.output / name / "state");
+    std::filesystem::create_directories(made.state_dir);
+  }
   made.network = fleet.fabric->attachments(name);
   made.seed = net::seed_files(fleet.plan, name);
   for (auto& file : config.files)
@@ -68,7 +91,7 @@ Task<void> Machine::Impl::start() {
   if (ended_) throw Error(Error::Kind::usage, "its driver has ended");
   if (running_ && !running_->doomed.is_set()) co_return;
   if (boot_failure_) throw *boot_failure_;
-  auto run = std::make_shared<core::Running>(fleet.loop.executor());
+  auto run = std::make_shared<core::Running>(fleet.loop.executor(), name);
   starting_ = run;
   std::exception_ptr failure;
   try {
@@ -76,7 +99,7 @@ Task<void> Machine::Impl::start() {
     if (!backend_) backend_ = fleet.setup.backends.find(config.backend)->second.make(context());
     backend_->kill();  // a guest that panicked or hangs in emergency mode may still be there
     if (running_) co_await running_->watched.wait();
-    if (run->doomed.is_set()) throw obituary(*run);
+    if (run->doomed.is_set()) throw run->obituary();
     running_ = run;
     co_await boot(run);
     starting_.reset();
@@ -104,7 +127,8 @@ Task<void> Machine::Impl::start() {
 Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   auto deadline = fleet.limit(fleet.config.timeouts.boot);
   auto stream = co_await async::unless(
-      doom(run), async::within(deadline, "starting the machine", backend_->boot(deadline)));
+      core::Running::doom(run),
+      async::within(deadline, "starting the machine", backend_->boot(deadline)));
   guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string()};
   run->watching = true;
   asio::co_spawn(fleet.loop.executor(), watch(run),
@@ -112,7 +136,7 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   std::exception_ptr failure;
   try {
     run->guest = co_await async::unless(
-        doom(run), guest::greet(std::move(stream), std::move(bootstrap), deadline));
+        core::Running::doom(run), guest::greet(std::move(stream), std::move(bootstrap), deadline));
     if (auto notice = run->guest->take_notice(); !notice.empty()) fleet.setup.say(name, notice);
     co_return;
   } catch (...) {
@@ -122,7 +146,7 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   if (error.kind() == Error::Kind::guest) {
     if (!run->doomed.is_set()) co_await look_for_cause(run);
     if (run->doomed.is_set())
-      throw obituary(*run).during("waiting for the greeting of the guest's shell");
+      throw run->obituary().during("waiting for the greeting of the guest's shell");
   }
   throw error;
 }
@@ -136,7 +160,9 @@ Task<std::shared_ptr<core::Running>> Machine::Impl::ready_guest() {
   auto deadline = fleet.limit(fleet.config.timeouts.boot);
   std::exception_ptr failure;
   try {
-    co_await async::unless(doom(run), guest::wait_ready(*run->guest, config.ready, deadline));
+    co_await async::unless(core::Running::doom(run),
+                           guest::wait_ready(*run->guest, config.ready, deadline));
+    co_await async::unless(core::Running::doom(run), make_mounts(run, deadline));
     run->ready = true;
     co_return run;
   } catch (...) {
@@ -164,15 +190,6 @@ void Machine::Impl::condemn(core::Running& run, Gone end) {
   run.doomed.set();
 }
 
-Task<void> Machine::Impl::doom(std::shared_ptr<core::Running> run) {
-  co_await run->doomed.wait();
-  throw obituary(*run);
-}
-
-Error Machine::Impl::obituary(const core::Running& run) {
-  return Error(Error::Kind::guest, "machine '" + name + "' is gone: " + run.end.cause);
-}
-
 void Machine::Impl::attach_console(Error& error) {
   error.attach("console, last lines", console_.tail(console_lines_in_errors));
 }
@@ -196,7 +213,7 @@ Task<void> Machine::Impl::explain(std::shared_ptr<core::Running> run, std::excep
   if (!error) std::rethrow_exception(failure);
   if (error->kind() == Error::Kind::host && !run->doomed.is_set()) {
     co_await look_for_cause(run);
-    if (run->doomed.is_set()) error = obituary(*run);
+    if (run->doomed.is_set()) error = run->obituary();
   }
   if (run->doomed.is_set()) attach_console(*error);
   if (evidence == Evidence::units_and_journal && !run->doomed.is_set() &&
@@ -209,66 +226,6 @@ Task<void> Machine::Impl::explain(std::shared_ptr<core::Running> run, std::excep
   if (fleet.end && fleet.end->passed())
     error->during("the whole run was out of time (timeouts.global)");
   throw *error;
-}
-
-Task<void> Machine::Impl::shutdown() {
-  auto lock = co_await lifecycle_.lock();
-  auto run = running_;
-  if (!run || run->doomed.is_set()) co_return;
-  auto deadline = fleet.limit(fleet.config.timeouts.shutdown);
-  std::exception_ptr failure;
-  try {
-    // One that keeps to its deadline says more than we can: it gets a moment to do so.
-    co_await async::within(Deadline::after(deadline.left() + 1s), "waiting for it to power off",
-                           backend_->shutdown(deadline));
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  backend_->kill();
-  co_await run->watched.wait();
-  running_.reset();
-  up = false;
-  if (!failure) co_return;
-  auto error =
-      error_of(failure).during("shutting down machine '" + name + "', which was killed then");
-  attach_console(error);
-  throw error;
-}
-
-Task<void> Machine::Impl::crash() { return pull_plug("crash() pulled its plug"); }
-
-Task<void> Machine::Impl::pull_plug(std::string cause) {
-  // Without the lifecycle's lock first: a boot or an orderly shutdown under way ends by this.
-  if (running_) condemn(*running_, {.orderly = false, .cause = cause});
-  if (starting_) condemn(*starting_, {.orderly = false, .cause = cause});
-  if (backend_) backend_->kill();
-  auto lock = co_await lifecycle_.lock();
-  if (running_) condemn(*running_, {.orderly = false, .cause = cause});
-  if (backend_) backend_->kill();
-  if (running_) co_await running_->watched.wait();
-  running_.reset();
-  boot_failure_.reset();
-  up = false;
-}
-
-Task<void> Machine::Impl::wait_for_shutdown(std::chrono::milliseconds limit) {
-  auto run = running_;
-  if (!run) co_return;
-  co_await async::within(fleet.limit(limit), "waiting for machine '" + name + "' to power off",
-                         run->doomed.wait());
-  if (run->end.orderly) co_return co_await run->watched.wait();
-  auto error = obituary(*run);
-  attach_console(error);
-  throw error;
-}
-
-Task<std::string> Machine::Impl::console_text() { co_return console_.text(); }
-
-Task<void> Machine::Impl::close() {
-  ended_ = true;
-  co_await pull_plug("its driver ended");
-  *listening_ = false;
-  backend_.reset();
 }
 
 }  // namespace attest

@@ -6,9 +6,10 @@
 #include "attest/machine.h"
 #include "lib/async/event.h"
 #include "lib/async/within.h"
+#include "lib/core/console.h"
 #include "lib/core/fleet.h"
+#include "lib/core/running.h"
 #include "lib/guest/guest.h"
-#include "lib/report/console_log.h"
 
 #include <atomic>
 #include <functional>
@@ -18,28 +19,15 @@
 
 namespace attest {
 namespace core {
+struct Spawned;
+}
 
-/// One boot of a machine, from its process's start to its end.
-struct Running {
-  explicit Running(asio::any_io_executor loop) : doomed(loop), watched(loop), readying(loop) {}
-
-  async::Event doomed;                  ///< set when nothing can be expected of this boot any more
-  Gone end;                             ///< why, once doomed
-  async::Event watched;                 ///< the watch over the backend has ended
-  bool watching = false;                ///< it has begun
-  std::unique_ptr<guest::Guest> guest;  ///< after its greeting
-  async::Mutex readying;
-  bool ready = false;
-};
-
-}  // namespace core
+/// What a failed operation asks the guest for before it is reported.
+enum class Evidence { none, units_and_journal };
 
 struct Machine::Impl {
   template <class T>
   using Operation = std::function<Task<T>(guest::Guest&, Deadline)>;
-
-  /// What a failed operation asks the guest for before it is reported.
-  enum class Evidence { none, units_and_journal };
 
   Impl(std::string name, MachineConfig config, core::Fleet& fleet);
 
@@ -48,14 +36,44 @@ struct Machine::Impl {
   /// Runs `task` on the loop; an Error gets the machine's name and the place in the test.
   template <class T>
   T call(Task<T> task, Here here) {
-    auto pass = fleet.calls.enter();
+    auto pass = fleet.calls->enter();
     try {
       return fleet.loop.run(std::move(task));
     } catch (Error& e) {
-      e.during("using machine '" + name + "'").at(here);
-      throw;
+      throw of_this(e, here);
     }
   }
+  /// Does one thing in the guest: `operation(guest, deadline)` returns a Task. The machine is
+  /// started and ready then; its end ends the operation at once, with the cause.
+  template <class F>
+  auto in_guest(std::chrono::milliseconds limit, Evidence evidence, Here here, F operation) {
+    using T = typename std::invoke_result_t<F&, guest::Guest&, Deadline>::value_type;
+    fleet.polling->check(here);
+    return call(with_guest<T>(Operation<T>(std::move(operation)), limit, evidence), here);
+  }
+  /// `error` with this machine's name and the place in the test.
+  Error of_this(Error error, Here here) const {
+    return std::move(error.during("using machine '" + name + "'").at(here));
+  }
+  std::chrono::milliseconds command_limit(std::optional<std::chrono::milliseconds> own) const {
+    return own.value_or(timeouts.command);
+  }
+  std::chrono::milliseconds wait_limit(std::optional<std::chrono::milliseconds> own) const {
+    return own.value_or(timeouts.wait);
+  }
+  /// Waits inside the guest for `condition`.
+  void wait_for(guest::Condition condition, std::optional<std::chrono::milliseconds> limit,
+                Here here);
+  /// A regular expression out of the test. Throws Error{usage}.
+  base::Pattern pattern(std::string_view regex, Here here) const;
+  /// Waits until `ask` gives a text in which `look` finds what it wants, and returns that. `goal`
+  /// and the last text go into the failure.
+  using Ask = std::function<Task<std::string>(guest::Guest&, Deadline)>;
+  using Look = std::function<std::optional<std::string>(const std::string&)>;
+  std::string wait_until(std::string goal, Ask ask, Look look,
+                         std::optional<std::chrono::milliseconds> limit, Here here);
+  /// "it shares no directory with the host": why something is refused, with a hint.
+  Error has_no(const std::string& what, const std::string& hint) const;
 
   // ---- on the loop ----
 
@@ -63,11 +81,16 @@ struct Machine::Impl {
   Task<void> start();
   Task<void> shutdown();
   Task<void> crash();
+  Task<void> reboot(std::optional<std::chrono::milliseconds> limit);
   Task<void> wait_for_shutdown(std::chrono::milliseconds limit);
   Task<std::string> console_text();
+  Task<std::string> wait_for_console_text(base::Pattern pattern, std::chrono::milliseconds limit);
+  Task<void> send_console(std::string text);
+  Task<std::filesystem::path> shared_dir();
+  /// Starts a command that outlives this call, `limit` from now at most.
+  Task<std::shared_ptr<core::Spawned>> spawn(guest::Command command, std::string label,
+                                             std::optional<std::chrono::milliseconds> limit);
 
-  /// Runs `operation` on the guest, started and ready, until `limit`; the end of the machine ends
-  /// it at once, with the cause.
   template <class T>
   Task<T> with_guest(Operation<T> operation, std::chrono::milliseconds limit, Evidence evidence) {
     auto run = co_await ready_guest();
@@ -75,10 +98,11 @@ struct Machine::Impl {
     std::exception_ptr failure;
     try {
       if constexpr (std::is_void_v<T>) {
-        co_await async::unless(doom(run), operation(*run->guest, deadline));
+        co_await async::unless(core::Running::doom(run), operation(*run->guest, deadline));
         co_return;
       } else {
-        co_return co_await async::unless(doom(run), operation(*run->guest, deadline));
+        co_return co_await async::unless(core::Running::doom(run),
+                                         operation(*run->guest, deadline));
       }
     } catch (...) {
       failure = std::current_exception();
@@ -86,6 +110,8 @@ struct Machine::Impl {
     co_await explain(run, failure, evidence);
     throw Error(Error::Kind::protocol, "a failure had no explanation");  // explain() throws
   }
+  /// A started guest that has reached the configured readiness and has its mounts.
+  Task<std::shared_ptr<core::Running>> ready_guest();
 
   /// Ends the machine for good and waits until nothing of it is left on the loop; later starts
   /// are refused.
@@ -93,21 +119,28 @@ struct Machine::Impl {
 
   const std::string name;
   const MachineConfig config;
+  const Timeouts timeouts;
   core::Fleet& fleet;
   std::atomic<bool> up = false;
 
  private:
   BackendContext context();
-  /// A started guest that has reached the configured readiness.
-  Task<std::shared_ptr<core::Running>> ready_guest();
   Task<void> boot(std::shared_ptr<core::Running> run);
   /// Notes when the backend's guest is gone; one for each boot, ends with it.
   Task<void> watch(std::shared_ptr<core::Running> run);
   void condemn(core::Running& run, Gone end);
   Task<void> pull_plug(std::string cause);
-  /// Ends by throwing how `run` ended, when it does.
-  Task<void> doom(std::shared_ptr<core::Running> run);
-  Error obituary(const core::Running& run);
+  /// Asks the guest to go down in order. False if it cannot be asked.
+  Task<bool> ask_down(std::shared_ptr<core::Running> run, guest::Power wish, Deadline deadline);
+  /// Ends this boot in order, by the guest or by the backend.
+  Task<void> go_down(std::shared_ptr<core::Running> run, Deadline deadline);
+  /// Waits until the guest has greeted again on its stream; false if its process ended instead.
+  Task<bool> restarted(std::shared_ptr<core::Running> run, Deadline deadline);
+  Task<void> ready_again();
+  /// The config's mounts: shared where the backend can, else copied in.
+  Task<void> make_mounts(std::shared_ptr<core::Running> run, Deadline deadline);
+  /// False where the backend cannot share it.
+  Task<bool> share(core::Running& run, MountConfig mount, Deadline deadline);
   /// The stream often ends a moment before the process that held it is reaped: waits that moment.
   Task<void> look_for_cause(std::shared_ptr<core::Running> run);
   void attach_console(Error& error);
@@ -115,7 +148,7 @@ struct Machine::Impl {
   Task<void> explain(std::shared_ptr<core::Running> run, std::exception_ptr failure,
                      Evidence evidence);
 
-  report::ConsoleLog console_;
+  core::Console console_;
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<core::Running> running_;
   std::shared_ptr<core::Running> starting_;  ///< while start() is at it; for crash()

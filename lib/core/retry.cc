@@ -17,7 +17,7 @@ void retry(const std::function<bool()>& attempt, RetryOptions options, std::sour
   auto longest = std::chrono::duration<double, std::milli>(std::chrono::hours(24 * 365));
   auto deadline = Deadline::after(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(scaled, longest)));
-  std::chrono::nanoseconds delay = options.first_delay;
+  std::chrono::nanoseconds delay = options.delay;
   std::string last;
   for (int attempts = 1;; ++attempts) {
     try {
@@ -30,15 +30,18 @@ void retry(const std::function<bool()>& attempt, RetryOptions options, std::sour
       }
       last = e.what();
     }
-    if (deadline.passed()) {
+    if (deadline.passed() || attempts == options.attempts) {
       Error error(Error::Kind::timeout, options.what + " did not come true in " +
                                             base::human(Deadline::Clock::now() - started) + " (" +
-                                            std::to_string(attempts) + " attempts)");
+                                            std::to_string(attempts) +
+                                            (attempts == 1 ? " attempt)" : " attempts)"));
       throw error.attach("the last attempt", last).at(here);
     }
     // The condition is the caller's: nothing can wake us, so this is one of the few real sleeps.
     std::this_thread::sleep_for(std::min<Deadline::Clock::duration>(delay, deadline.left()));
-    delay = std::min<std::chrono::nanoseconds>(delay * 3 / 2, options.longest_delay);
+    if (options.growing)
+      delay =
+          std::max(delay, std::min<std::chrono::nanoseconds>(delay * 3 / 2, options.longest_delay));
   }
 }
 

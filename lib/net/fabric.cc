@@ -27,10 +27,17 @@ std::string quoted(const std::vector<std::string>& names) {
 
 Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_machines,
                std::filesystem::path work_dir)
-    : loop_(std::move(loop)), plan_(std::move(plan)), work_dir_(std::move(work_dir)) {
-  for (auto& name : vde_machines) plan_.node(name);  // throws for a name that is none
-  for (int vlan : plan_.vlans) {
-    auto members = members_of(plan_, vlan, vde_machines);
+    : loop_(std::move(loop)), work_dir_(std::move(work_dir)) {
+  extend(std::move(plan), vde_machines);
+}
+
+void Fabric::extend(Plan plan, const std::set<std::string>& vde_machines) {
+  auto all_vde = vde_machines_;
+  all_vde.insert(vde_machines.begin(), vde_machines.end());
+  std::set<int> vde_vlans;
+  for (auto& name : all_vde) plan.node(name);  // throws for a name that is none
+  for (int vlan : plan.vlans) {
+    auto members = members_of(plan, vlan, all_vde);
     if (members.vde.empty()) continue;
     if (!members.stream.empty())
       throw Error(Error::Kind::unsupported,
@@ -38,14 +45,24 @@ Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_
                       quoted(members.vde) + ") and machines without (" + quoted(members.stream) +
                       "), which cannot be bridged yet")
           .hint("put them on different VLANs, or boot all of them in the same way");
-    vde_vlans_.insert(vlan);
+    if (switches_.contains(vlan))
+      throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) +
+                                                " runs already, without a vde_switch for " +
+                                                quoted(members.vde))
+          .hint("put them on a VLAN of their own");
+    vde_vlans.insert(vlan);
   }
+  plan_ = std::move(plan);
+  vde_machines_ = std::move(all_vde);
+  vde_vlans_ = std::move(vde_vlans);
 }
 
 Task<void> Fabric::start(Deadline deadline) {
+  std::vector<int> made;
   for (int vlan : plan_.vlans) {
     if (switches_.contains(vlan) || vde_.contains(vlan)) continue;
     try {
+      made.push_back(vlan);
       if (vde_vlans_.contains(vlan)) {
         auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
         vde_.emplace(vlan, std::move(started));
@@ -53,8 +70,10 @@ Task<void> Fabric::start(Deadline deadline) {
         switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));
       }
     } catch (Error& error) {
-      switches_.clear();
-      vde_.clear();
+      for (int undone : made) {
+        switches_.erase(undone);
+        vde_.erase(undone);
+      }
       error.during("setting up VLAN " + std::to_string(vlan));
       throw;
     }

@@ -26,10 +26,15 @@ class Fabric {
          std::filesystem::path work_dir);
 
   /// Makes all switches; await it on the loop before the first machine boots. When it returns
-  /// every one can be joined. After a failure nothing is left, and it may be called again; once it
-  /// has succeeded it does nothing. Throws Error{host} (no work_dir, vde_switch missing or
-  /// failing), Error{timeout}.
+  /// every one can be joined. After a failure nothing that it made is left, and it may be called
+  /// again; once it has succeeded it does nothing. Throws Error{host} (no work_dir, vde_switch
+  /// missing or failing), Error{timeout}.
   Task<void> start(Deadline deadline);
+
+  /// Takes a larger plan, with what start() has made already; start() then makes the rest.
+  /// `vde_machines` are those of the new machines. Throws as the constructor does, and changes
+  /// nothing then.
+  void extend(Plan plan, const std::set<std::string>& vde_machines);
 
   /// How `machine` joins its VLANs, in the order of its list: sockets are `work_dir`/vlan<v>.sock,
   /// VDE directories `work_dir`/vde<v>.ctl. Valid before start() too. Throws Error{usage} for an
@@ -45,6 +50,7 @@ class Fabric {
 
   asio::any_io_executor loop_;
   Plan plan_;
+  std::set<std::string> vde_machines_;
   std::set<int> vde_vlans_;
   std::filesystem::path work_dir_;
   std::map<int, std::unique_ptr<Switch>> switches_;

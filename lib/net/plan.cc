@@ -81,13 +81,34 @@ Nic make_nic(int vlan, int number) {
           .ipv6 = "2001:db8:" + v + "::" + n};
 }
 
+namespace {
+
+Node make_node(const std::string& name, int number, const std::vector<int>& vlans) {
+  Node node{.number = number};
+  for (int vlan : vlans) {
+    require_vlan(vlan, "machine '" + name + "'");
+    if (std::any_of(node.nics.begin(), node.nics.end(),
+                    [&](auto& nic) { return nic.vlan == vlan; }))
+      throw Error(Error::Kind::usage,
+                  "machine '" + name + "' names VLAN " + std::to_string(vlan) + " twice")
+          .hint("a machine has one NIC on a VLAN");
+    node.nics.push_back(make_nic(vlan, number));
+  }
+  return node;
+}
+
+Error too_many(std::size_t machines) {
+  return Error(Error::Kind::usage, std::to_string(machines) +
+                                       " machines are configured, the addresses are enough for " +
+                                       std::to_string(last_node))
+      .hint("a machine's number is the last byte of its addresses; split the test");
+}
+
+}  // namespace
+
 Plan make_plan(const std::map<std::string, std::vector<int>>& vlans_of_machines,
                const std::vector<int>& extra_vlans) {
-  if (vlans_of_machines.size() > last_node)
-    throw Error(Error::Kind::usage, std::to_string(vlans_of_machines.size()) +
-                                        " machines are configured, the addresses are enough for " +
-                                        std::to_string(last_node))
-        .hint("a machine's number is the last byte of its addresses; split the test");
+  if (vlans_of_machines.size() > last_node) throw too_many(vlans_of_machines.size());
   Plan plan;
   std::set<int> vlans;
   for (int vlan : extra_vlans) {
@@ -96,21 +117,24 @@ Plan make_plan(const std::map<std::string, std::vector<int>>& vlans_of_machines,
   }
   int number = 0;
   for (auto& [name, list] : vlans_of_machines) {
-    Node node{.number = ++number};
-    for (int vlan : list) {
-      require_vlan(vlan, "machine '" + name + "'");
-      if (std::any_of(node.nics.begin(), node.nics.end(),
-                      [&](auto& nic) { return nic.vlan == vlan; }))
-        throw Error(Error::Kind::usage,
-                    "machine '" + name + "' names VLAN " + std::to_string(vlan) + " twice")
-            .hint("a machine has one NIC on a VLAN");
-      node.nics.push_back(make_nic(vlan, number));
-      vlans.insert(vlan);
-    }
-    plan.nodes.emplace(name, std::move(node));
+    plan.nodes.emplace(name, make_node(name, ++number, list));
+    vlans.insert(list.begin(), list.end());
   }
   plan.vlans.assign(vlans.begin(), vlans.end());
   return plan;
+}
+
+void add_machine(Plan& plan, const std::string& name, const std::vector<int>& vlans) {
+  if (plan.nodes.contains(name))
+    throw Error(Error::Kind::usage, "machine '" + name + "' is in the network plan already");
+  int highest = 0;
+  for (auto& [other, node] : plan.nodes) highest = std::max(highest, node.number);
+  if (highest >= last_node) throw too_many(static_cast<std::size_t>(highest) + 1);
+  auto node = make_node(name, highest + 1, vlans);
+  std::set<int> all(plan.vlans.begin(), plan.vlans.end());
+  all.insert(vlans.begin(), vlans.end());
+  plan.vlans.assign(all.begin(), all.end());
+  plan.nodes.emplace(name, std::move(node));
 }
 
 std::string hosts_file(const Plan& plan, std::string_view machine) {

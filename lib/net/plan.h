@@ -52,6 +52,10 @@ Nic make_nic(int vlan, int number);
 Plan make_plan(const std::map<std::string, std::vector<int>>& vlans_of_machines,
                const std::vector<int>& extra_vlans = {});
 
+/// Adds a machine with the next node number; the others keep theirs. Throws Error{usage} as
+/// make_plan() does, and for a name that is there already; `plan` is unchanged then.
+void add_machine(Plan& plan, const std::string& name, const std::vector<int>& vlans);
+
 /// /etc/hosts of `machine`: localhost, then one IPv4 and one IPv6 line for each machine with an
 /// address, itself included. A peer on several VLANs gets its address on the first VLAN of
 /// `machine`'s own list that both are on, so that names lead to reachable addresses; a peer

@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 TEST(Retry, ReturnsAtTheFirstSuccess) {
   int calls = 0;
-  retry([&] { return ++calls == 3; }, {.first_delay = 1ms});
+  retry([&] { return ++calls == 3; }, {.delay = 1ms});
   EXPECT_EQ(calls, 3);
 }
 
@@ -29,7 +29,7 @@ TEST(Retry, TriesOnceEvenWithoutTime) {
 TEST(Retry, SaysWhatDidNotComeTrueAndQuotesTheLastError) {
   try {
     retry([]() -> bool { throw Error(Error::Kind::guest, "not there yet"); },
-          {.timeout = 20ms, .first_delay = 5ms, .what = "the cluster's quorum"});
+          {.timeout = 20ms, .delay = 5ms, .what = "the cluster's quorum"});
     FAIL() << "it returned";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), Error::Kind::timeout);
@@ -57,8 +57,20 @@ TEST(Retry, AUsageErrorAndForeignExceptionsEndItAtOnce) {
 TEST(Retry, AnEndlessTimeoutDoesNotPassAtOnce) {
   int calls = 0;
   retry([&] { return ++calls == 2; },
-        {.timeout = std::chrono::milliseconds::max(), .first_delay = 1ms});
+        {.timeout = std::chrono::milliseconds::max(), .delay = 1ms});
   EXPECT_EQ(calls, 2);
+}
+
+TEST(Retry, EndsAfterSoManyAttempts) {
+  int calls = 0;
+  auto text = std::string();
+  try {
+    retry([&] { return ++calls == 0; }, {.attempts = 3, .delay = 1ms, .growing = false});
+  } catch (const Error& e) {
+    text = e.what();
+  }
+  EXPECT_EQ(calls, 3);
+  EXPECT_THAT(text, testing::HasSubstr("(3 attempts)"));
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+// One boot of a machine, from its process's start to its end.
+#pragma once
+#include "attest/backend.h"
+#include "attest/error.h"
+#include "lib/async/event.h"
+#include "lib/guest/guest.h"
+
+#include <memory>
+#include <string>
+
+namespace attest::core {
+
+/// Shared by all that use this boot. Loop thread only.
+struct Running {
+  Running(asio::any_io_executor loop, std::string machine_)
+      : machine(std::move(machine_)), doomed(loop), watched(loop), readying(loop) {}
+
+  /// That it is gone, and why; once doomed.
+  Error obituary() const {
+    return Error(Error::Kind::guest, "machine '" + machine + "' is gone: " + end.cause);
+  }
+  /// Ends by throwing the obituary, when it is time. `run` is kept.
+  static Task<void> doom(std::shared_ptr<Running> run) {
+    co_await run->doomed.wait();
+    throw run->obituary();
+  }
+
+  const std::string machine;            ///< its name
+  async::Event doomed;                  ///< set when nothing can be expected of this boot any more
+  Gone end;                             ///< why, once doomed
+  async::Event watched;                 ///< the watch over the backend has ended
+  bool watching = false;                ///< it has begun
+  std::unique_ptr<guest::Guest> guest;  ///< after its greeting
+  async::Mutex readying;
+  bool ready = false;
+  bool shared = false;  ///< /tmp/shared is mounted
+};
+
+}  // namespace attest::core

@@ -1,0 +1,137 @@
+#include "lib/core/spawned.h"
+
+#include "lib/async/within.h"
+#include "lib/base/text.h"
+
+#include <utility>
+
+namespace attest::core {
+namespace {
+
+constexpr std::size_t room_for_output = 1 << 20;          // then the command waits for its reader
+constexpr std::size_t most_kept = std::size_t{64} << 20;  // for wait(), and of stderr always
+
+void keep_newest(std::string& text) {
+  if (text.size() > most_kept + room_for_output) text.erase(0, text.size() - most_kept);
+}
+
+Task<void> end_of(Spawned& spawned) {
+  co_await spawned.ended.wait();
+  throw Error(Error::Kind::guest,
+              "command `" + spawned.label + "` has ended and reads nothing more");
+}
+
+Task<void> drop_of(std::shared_ptr<Spawned> spawned) {
+  co_await spawned->dropped.wait();
+  throw Error(Error::Kind::usage, "the handle of `" + spawned->label + "` was dropped");
+}
+
+Task<void> read_all(std::shared_ptr<Spawned> spawned) {
+  for (;;) {
+    while (spawned->full()) co_await spawned->changed.next();
+    auto chunk = co_await spawned->process->read();
+    if (!chunk) co_return;
+    spawned->take(std::move(*chunk));
+  }
+}
+
+}  // namespace
+
+bool Spawned::full() const { return waiting == 0 && output.size() >= room_for_output; }
+
+void Spawned::take(guest::Process::Chunk chunk) {
+  auto& store = chunk.error_output ? error_output : output;
+  store += chunk.bytes;
+  keep_newest(store);
+  changed.pulse();
+}
+
+Task<void> pump(std::shared_ptr<Spawned> spawned, Deadline limit) {
+  try {
+    auto reading = async::unless(drop_of(spawned), read_all(spawned));
+    auto living = async::unless(Running::doom(spawned->run), std::move(reading));
+    co_await async::within(limit, "running `" + spawned->label + "`", std::move(living));
+    spawned->exit_code = spawned->process->exit_code();
+  } catch (const Error& e) {
+    spawned->failure = e;
+  } catch (const std::exception& e) {
+    spawned->failure = Error(Error::Kind::host, e.what());
+  }
+  // The stream may end a moment before the machine's end is known.
+  bool lost = spawned->failure && spawned->failure->kind() == Error::Kind::host;
+  if (lost && spawned->run->doomed.is_set()) spawned->failure = spawned->run->obituary();
+  spawned->duration = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - spawned->started);
+  spawned->process.reset();
+  spawned->run.reset();
+  spawned->running = false;
+  spawned->ended.set();
+  spawned->changed.pulse();
+}
+
+Task<std::optional<std::string>> Spawned::read_line(Deadline deadline) {
+  for (;;) {
+    auto end = output.find('\n');
+    if (end != std::string::npos || output.size() >= room_for_output) {
+      std::string line = output.substr(0, end);
+      output.erase(0, end == std::string::npos ? end : end + 1);
+      changed.pulse();
+      co_return line;
+    }
+    if (ended.is_set()) {
+      if (!output.empty()) co_return std::exchange(output, {});
+      if (failure) throw *failure;
+      co_return std::nullopt;
+    }
+    co_await async::within(deadline, "waiting for a line of `" + label + "`", changed.next());
+  }
+}
+
+Task<CommandResult> Spawned::wait(Deadline deadline) {
+  struct Count {
+    int& count;
+    explicit Count(int& count_) : count(count_) { ++count; }
+    ~Count() { --count; }
+  } counted(waiting);
+  changed.pulse();
+  if (!ended.is_set())
+    co_await async::within(deadline, "waiting for the end of `" + label + "`", ended.wait());
+  if (failure) {
+    Error error = *failure;
+    error.attach("stdout, last lines", base::last_lines(output, 30));
+    error.attach("stderr, last lines", base::last_lines(error_output, 30));
+    throw error;
+  }
+  co_return CommandResult{.exit_code = exit_code,
+                          .output = std::exchange(output, {}),
+                          .error_output = std::exchange(error_output, {}),
+                          .duration = duration};
+}
+
+Task<void> Spawned::write(std::string bytes) {
+  auto kept_run = run;
+  auto kept = process;
+  if (!kept) co_await end_of(*this);
+  co_await async::unless(end_of(*this), kept->write(std::move(bytes)));
+}
+
+Task<void> Spawned::close_input() {
+  auto kept_run = run;
+  auto kept = process;
+  if (kept) co_await kept->close_input();
+}
+
+Task<void> Spawned::signal(int number) {
+  auto kept_run = run;
+  auto kept = process;
+  if (kept) co_await kept->signal(number);
+}
+
+Task<void> Spawned::drop(bool detach) {
+  if (detach) detached = true;
+  if (detach && process) process->detach();
+  dropped.set();
+  co_await ended.wait();
+}
+
+}  // namespace attest::core
