@@ -1,6 +1,6 @@
-// A machine that is a shell on this host, in mount, pid and network namespaces of its own where
-// they are permitted. It sees the host's files, with a /tmp and a /run of its own, and has no
-// systemd. For attest's own tests, and to try a test body without booting anything.
+// A machine that is attest-agent (or a shell) on this host, in mount, pid and network namespaces of
+// its own where they are permitted. It sees the host's files, with a /tmp and a /run of its own,
+// and has no systemd. For attest's own tests, and to try a test body without booting anything.
 #pragma once
 #include "attest/backend.h"
 
@@ -14,7 +14,9 @@ namespace attest::loopback {
 /// for is ignored in silence; `vlans` and the sizes have defaults and are passed over.
 void check_config(const std::string& machine, const MachineConfig& config);
 
-/// See the file comment. `config.loopback.shell` names the shell. Throws as check_config() does.
+/// See the file comment. `config.loopback` says what answers. 'mounts' are bound and 'files' copied
+/// before it starts; a directory at the top that they need is covered by an overlay, so the host
+/// keeps its own. Throws as check_config() does.
 std::unique_ptr<Backend> make_loopback(BackendContext context);
 
 /// The command line that runs `shell` behind the banner. With `terminal` the shell reads its
