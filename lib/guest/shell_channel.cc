@@ -152,6 +152,24 @@ std::shared_ptr<ShellRun> ShellChannel::begin(std::string_view text) {
   return run;
 }
 
+std::shared_ptr<ShellRun> ShellChannel::begin_input(std::string_view file, std::string_view bytes) {
+  // No executor runs it: the slot is one that there is not.
+  auto run = std::make_shared<ShellRun>(loop_, next_id_++, slots);
+  runs_.emplace(run->id, run);
+  send(proto::shell_input(run->id, file, bytes));
+  return run;
+}
+
+Task<void> ShellChannel::wait_banner(std::uint64_t seen, Deadline deadline) {
+  auto self = shared_from_this();
+  while (banners_ <= seen) {
+    if (state_ == State::ended) throw *ended_with_;
+    if (deadline.passed()) throw Error(Kind::timeout, "the guest did not greet again in time");
+    co_await pulse_or(deadline, changed_);
+  }
+  co_await wait_ready(deadline);
+}
+
 Task<void> ShellChannel::wait_ended(std::shared_ptr<ShellRun> run, Deadline deadline) {
   while (!run->ended() && !deadline.passed()) co_await pulse_or(deadline, run->changed);
 }
@@ -211,6 +229,7 @@ void ShellChannel::handle(proto::ShellEvent event) {
 }
 
 void ShellChannel::on_banner() {
+  ++banners_;
   fail_all(restarted());
   outbox_.clear();
   suspect_ = false;

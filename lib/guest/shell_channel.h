@@ -53,6 +53,9 @@ class ShellChannel : public std::enable_shared_from_this<ShellChannel> {
   Task<void> wait_ready(Deadline deadline);
   /// Begins a command in the lowest free slot. Call right after wait_ready(). Throws Error{usage}.
   std::shared_ptr<ShellRun> begin(std::string_view text);
+  /// Begins to append `bytes` to `file` in the guest, see proto::shell_input(); only for bash. Call
+  /// right after wait_ready(). The run's code is 0 if all went well; it cannot be ended.
+  std::shared_ptr<ShellRun> begin_input(std::string_view file, std::string_view bytes);
   /// Ends `run` in the guest: SIGTERM, after `grace` SIGKILL; the run ends soon, with whatever was
   /// printed or with a failure if the shell does not answer any more. Returns at once.
   void end(std::shared_ptr<ShellRun> run);
@@ -61,6 +64,12 @@ class ShellChannel : public std::enable_shared_from_this<ShellChannel> {
 
   /// Returns once `run` has ended or `deadline` has passed.
   static Task<void> wait_ended(std::shared_ptr<ShellRun> run, Deadline deadline);
+
+  /// How often the shell has greeted, the first time included.
+  std::uint64_t banners() const noexcept { return banners_; }
+  /// Returns as soon as banners() is more than `seen` and the shell takes commands. Throws
+  /// Error{timeout}, Error{host}.
+  Task<void> wait_banner(std::uint64_t seen, Deadline deadline);
 
   proto::ShellKind kind() const noexcept { return kind_; }
   asio::any_io_executor loop() const { return loop_; }
@@ -97,7 +106,7 @@ class ShellChannel : public std::enable_shared_from_this<ShellChannel> {
   std::set<unsigned> busy_;     ///< their slots
   std::set<unsigned> started_;  ///< slots whose executor exists
   std::set<std::uint64_t> pongs_;
-  std::uint64_t next_id_ = 1;
+  std::uint64_t next_id_ = 1, banners_ = 0;
   Deadline stalls_at_ = Deadline::never();  ///< a reply that is unfinished then is given up
   bool suspect_ = false;                    ///< it has not answered; ping before the next command
 };

@@ -46,11 +46,26 @@ class EndOnUnwind {
 
 }  // namespace
 
-std::string shell_text(const Command& command, proto::ShellKind kind) {
-  check(command);
+namespace {
+
+// Becomes user $_u and runs $_c. setpriv changes nothing but the identity; su, where it has to do,
+// puts a process of its own between.
+constexpr std::string_view as_user = R"sh(
+_p=$(getent passwd "$_u" 2>/dev/null||grep "^$_u:" /etc/passwd)||{ echo "there is no user '$_u'" >&2;exit 126;}
+IFS=: read -r _n _x _i _g _e _h _s <<_end
+$_p
+_end
+export HOME="$_h" USER="$_u" LOGNAME="$_u"
+if setpriv --help 2>&1|grep -q -e --init-groups;then
+exec setpriv --reuid "$_i" --regid "$_g" --init-groups -- $_b -c "$_c" $_b;fi
+exec su -s "$(command -v $_b)" "$_u" -c "$_c"
+)sh";
+
+std::string body(const Command& command, proto::ShellKind kind) {
   std::string text;
   for (auto& [name, value] : command.env)
     text += "export " + name + "=" + base::shell_quote(value) + "\n";
+  if (!command.cwd.empty()) text += "cd " + base::shell_quote(command.cwd) + "||exit 126\n";
   if (!command.argv.empty()) {
     std::string line = "exec";
     // dash takes no "--" here; a program whose name begins with a dash needs bash's.
@@ -61,18 +76,45 @@ std::string shell_text(const Command& command, proto::ShellKind kind) {
   std::string strict = !command.strict                  ? ""
                        : kind == proto::ShellKind::bash ? "set -euo pipefail\n"
                                                         : "set -eu\n";
-  if (kind == proto::ShellKind::bash &&
+  if (kind == proto::ShellKind::bash && command.user.empty() &&
       needs_own_process(command.shell))  // one argument: at most 128 KiB
     return text + "exec bash -c " + base::shell_quote(strict + command.shell) + " bash";
   return text + strict + command.shell;
 }
 
-Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
-  const auto channel = channel_;  // outlives this guest while the coroutine unwinds
+}  // namespace
+
+std::string shell_text(const Command& command, proto::ShellKind kind,
+                       const std::string& input_file) {
+  check(command);
+  std::string text;
+  if (!input_file.empty()) {
+    auto file = base::shell_quote(input_file);
+    text = "exec <" + file + ";rm -f " + file + "\n";
+  }
+  if (command.user.empty()) return text + body(command, kind);
+  auto inner = body(command, kind);
+  if (inner.size() > 120'000)
+    throw Error(Kind::unsupported,
+                "a guest without attest-agent takes no more than 120 kB of command for user '" +
+                    command.user + "'");
+  return text + "_u=" + base::shell_quote(command.user) + " _c=" + base::shell_quote(inner) +
+         " _b=" + (kind == proto::ShellKind::bash ? "bash" : "sh") + std::string(as_user);
+}
+
+Task<CommandResult> run_over(std::shared_ptr<ShellChannel> channel, Command command,
+                             Deadline deadline) {
+  check(command);
+  std::string input_file;
+  if (command.input && !command.input->empty()) {
+    input_file = co_await ask(channel, "umask 077;mktemp", deadline);
+    input_file = base::trim(input_file);
+    co_await append(channel, input_file, *command.input, deadline);
+  }
   const auto begun = std::chrono::steady_clock::now();
   co_await channel->wait_ready(deadline);
   const auto span = span_words(deadline);
-  auto run = channel->begin(shell_text(command, channel->kind()));
+  auto run = channel->begin(shell_text(command, channel->kind(), input_file));
   EndOnUnwind guard(channel, run);
 
   auto interval = 2s;
@@ -112,59 +154,60 @@ Task<CommandResult> ShellGuest::run(Command command, Deadline deadline) {
   co_return result;
 }
 
-namespace {
-Error not_over_a_shell(const std::string& what) {
-  return Error(Kind::unsupported, "a guest without attest-agent cannot " + what);
-}
-}  // namespace
-
-Task<std::unique_ptr<Process>> ShellGuest::spawn(Command, Deadline) {
-  throw not_over_a_shell("run commands in the background");
-}
-
 Task<void> ShellGuest::wait_for(Condition condition, Deadline deadline) {
   auto wanted = goal(condition);
   auto probe = std::visit(ProbeText{}, condition);
   co_await guest::wait_for(*this, wanted, probe, deadline);
 }
 
-Task<std::string> ShellGuest::read_file(std::string, Deadline) {
-  throw not_over_a_shell("give files");
+Task<void> ShellGuest::set_clock(std::chrono::system_clock::time_point now, Deadline deadline) {
+  const auto ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  char text[48];
+  std::snprintf(text, sizeof text, "%lld.%09lld", static_cast<long long>(ns / 1'000'000'000),
+                static_cast<long long>(ns % 1'000'000'000));
+  // busybox takes no fraction.
+  std::string line = std::string("t=") + text + "\ndate -s @$t 2>/dev/null||date -s @${t%.*}";
+  co_await ask(channel_, line, deadline);
 }
-Task<void> ShellGuest::write_file(std::string, std::string, unsigned, Deadline) {
-  throw not_over_a_shell("take files");
+
+Task<void> ShellGuest::power(Power wish, Deadline deadline) {
+  const std::string verb = wish == Power::off ? "poweroff" : "reboot";
+  // It must return before the guest is gone: the wish is enough.
+  std::string text = "if [ -d /run/systemd/system ];then systemctl --no-block " + verb +
+                     ";else command -v " + verb + " >/dev/null||exit 1;(sleep 0.2;" + verb +
+                     " -f) >/dev/null 2>&1 & fi";
+  co_await ask(channel_, text, deadline);
 }
-Task<void> ShellGuest::send_tree(TreeSource&, std::string, Deadline) {
-  throw not_over_a_shell("take trees");
+
+Task<void> ShellGuest::wait_restarted(Deadline deadline) {
+  const auto channel = channel_;
+  co_await channel->wait_banner(seen_banners_, deadline);
+  seen_banners_ = channel->banners();
 }
-Task<void> ShellGuest::fetch_tree(std::string, TreeSink&, Deadline) {
-  throw not_over_a_shell("give trees");
-}
-Task<void> ShellGuest::set_clock(std::chrono::system_clock::time_point, Deadline) {
-  throw not_over_a_shell("have its clock set");
-}
-Task<void> ShellGuest::power(Power, Deadline) { throw not_over_a_shell("be sent down"); }
-Task<void> ShellGuest::wait_restarted(Deadline) { throw not_over_a_shell("tell its restart"); }
+
+void ShellGuest::add_notice(std::string text) { notice_ = std::move(text); }
 
 std::string ShellGuest::take_notice() {
-  if (std::exchange(noticed_, true) || strict_is_bash()) return {};
-  return "the guest has no bash: commands run under sh -eu, a failing pipe stage goes unnoticed";
+  if (std::exchange(noticed_, true)) return {};
+  const std::string bash =
+      "the guest has no bash: commands run under sh -eu, a failing pipe stage goes unnoticed";
+  if (strict_is_bash()) return notice_;
+  return notice_.empty() ? bash : notice_ + "; " + bash;
 }
 
-Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Bootstrap, Deadline deadline) {
-  auto channel =
-      std::make_shared<ShellChannel>(co_await asio::this_coro::executor, std::move(stream));
-  channel->start();
-  auto guest = std::make_unique<ShellGuest>(channel);
-  try {
-    co_await channel->wait_ready(deadline);
-  } catch (Error& error) {
-    if (error.kind() == Kind::host)
-      throw Error(Kind::guest, std::string("before the guest greeted, ") + error.what());
-    error.during("waiting for the greeting of the guest's shell");
-    throw;
+Task<std::string> ask(std::shared_ptr<ShellChannel> channel, std::string text, Deadline deadline) {
+  Command command;
+  command.shell = std::move(text);
+  command.strict = false;
+  auto result = co_await run_over(channel, command, deadline);
+  if (result.exit_code != 0) {
+    auto reason = base::printable(base::trim(base::last_lines(result.error_output, 1)));
+    throw Error(Kind::guest, reason.empty() ? "the guest's shell ended with exit code " +
+                                                  std::to_string(result.exit_code)
+                                            : reason);
   }
-  co_return guest;
+  co_return std::move(result.output);
 }
 
 }  // namespace attest::guest

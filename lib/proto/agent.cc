@@ -369,7 +369,7 @@ Task<void> Agent::wait_greeted(Deadline deadline) {
   auto state = state_;
   while (!greeted()) {
     if (state->ended) throw *state->ended;
-    if (state->lost) throw *state->lost;
+    if (state->lost && state->welcomed) throw *state->lost;  // another version
     if (deadline.passed()) {
       Error error(Kind::timeout, "attest-agent did not greet in time");
       if (!state->decoder.skipped().empty())
@@ -427,6 +427,9 @@ Task<void> Agent::wait_restarted(std::uint64_t seen, Deadline deadline) {
 
 void Agent::lose(const Error& failure) {
   state_->lost = failure;
+  state_->welcomed = false;
+  state_->decoder = AgentDecoder(AgentDecoder::Expect::greeting);
+  state_->outbox.clear();
   state_->fail_all(failure);
   state_->changed.pulse();
 }

@@ -103,6 +103,15 @@ std::string shell_command(unsigned slot, std::uint64_t id, std::string_view text
 /// Sends the signal ("TERM", "KILL") to the process group of command `id`, if that is what the slot
 /// runs.
 std::string shell_kill(unsigned slot, std::uint64_t id, std::string_view signal);
+/// Bytes for a file: a line, and after it the bytes in base64, which a program of the guest reads
+/// from the shell's own stdin in large pieces (the shell itself reads one byte a call). They are
+/// appended to `file`, a path that needs no quoting. Answered by a result with the code of
+/// `base64`. Only where the shell reads its script unbuffered, as bash does.
+std::string shell_input(std::uint64_t id, std::string_view file, std::string_view bytes);
+/// base64 without line ends.
+std::string shell_base64(std::string_view bytes);
+/// What POSIX `cksum` prints for `bytes`, the first number.
+std::uint32_t shell_checksum(std::string_view bytes);
 /// Asks whether command `id` still runs.
 std::string shell_check(unsigned slot, std::uint64_t id);
 /// Ends whatever half-read line the shell is in, and asks for a pong with this id.
