@@ -251,7 +251,7 @@ void check_config(const std::string& machine, const MachineConfig& config) {
     if (given)
       throw Error(Error::Kind::unsupported,
                   "machines." + machine + "." + key +
-                      ": a loopback machine is a shell on this host and has none")
+                      ": a loopback machine is processes of this host and has none")
           .hint("remove the key, or use backend qemu");
   auto check_place = [&](const char* key, const std::string& path) {
     for (const char* top : {"/proc", "/sys", "/dev"})

@@ -2,9 +2,12 @@
 
 #include "attest/error.h"
 #include "backends/qemu/qcow2.h"
+#include "lib/base/file.h"
 #include "lib/base/sys_error.h"
+#include "lib/base/text.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -37,6 +40,14 @@ void write_all(const base::Fd& file, std::string_view bytes) {
     if (count < 0) throw base::sys_error("writing a disk file");
     bytes.remove_prefix(count);
   }
+}
+
+// Which file exactly: an overlay is worth nothing over another one.
+std::string identity(const fs::path& file) {
+  struct stat status{};
+  base::check(::stat(file.c_str(), &status), "looking at the disk '" + file.string() + "'");
+  return "'" + file.string() + "' of " + std::to_string(status.st_size) + " bytes, changed at " +
+         std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
 }
 
 bool ends_with(const std::string& text, std::string_view end) { return text.ends_with(end); }
@@ -80,9 +91,41 @@ std::string Disks::keep(base::Fd file) {
   return "/dev/fdset/" + std::to_string(first_number + files_.size() - 1);
 }
 
+// The file of the next disk. `belongs_to` is what must be the same when a kept one is used again.
+base::Fd Disks::make_file(const std::string& format, const std::string& belongs_to, bool& is_new) {
+  is_new = true;
+  if (keep_in_.empty()) return nameless_file();
+  fs::path path = keep_in_ / ("disk" + std::to_string(list_.size()) + "." + format);
+  fs::path note = path.string() + ".base";
+  auto known = base::try_read_file(note);
+  is_new = !known;
+  if (known && *known != belongs_to)
+    throw Error(Error::Kind::usage, "the kept disk '" + path.string() + "' belongs to " +
+                                        std::string(base::trim(*known)) + ", not to " +
+                                        std::string(base::trim(belongs_to)))
+        .hint("remove the directory '" + keep_in_.string() + "' to start anew");
+  int flags = O_RDWR | O_CLOEXEC | O_CREAT | (is_new ? O_TRUNC : 0);
+  base::Fd file(base::check(::open(path.c_str(), flags, 0600),
+                            "opening the kept disk '" + path.string() + "'"));
+  return file;
+}
+
+// Called when a new file is complete: one without the note is made again.
+void Disks::note(const std::string& format, const std::string& belongs_to) {
+  if (!keep_in_.empty())
+    base::write_file(keep_in_ / ("disk" + std::to_string(list_.size()) + "." + format + ".base"),
+                     belongs_to);
+}
+
 void Disks::add_overlay(const fs::path& base, const std::string& format) {
-  base::Fd file = nameless_file();
-  write_all(file, qcow2_overlay(base.string(), format, disk_size(base, format)));
+  auto size = disk_size(base, format);
+  bool is_new = true;
+  std::string belongs_to = identity(base);
+  base::Fd file = make_file("qcow2", belongs_to, is_new);
+  if (is_new) {
+    write_all(file, qcow2_overlay(base.string(), format, size));
+    note("qcow2", belongs_to);
+  }
   list_.push_back({.file = keep(std::move(file)), .format = "qcow2"});
 }
 
@@ -113,8 +156,13 @@ void Disks::add(const DiskConfig& disk) {
   if (format != "raw")
     throw Error(Error::Kind::usage, "a blank disk cannot have the format '" + format + "'")
         .hint("leave 'format' out: it is sparse anyway");
-  base::Fd file = nameless_file();
-  base::check(::ftruncate(file.get(), off_t(disk.size_mb) << 20), "making a blank disk");
+  bool is_new = true;
+  std::string belongs_to = "a blank disk of " + std::to_string(disk.size_mb) + " MiB";
+  base::Fd file = make_file("raw", belongs_to, is_new);
+  if (is_new) {
+    base::check(::ftruncate(file.get(), off_t(disk.size_mb) << 20), "making a blank disk");
+    note("raw", belongs_to);
+  }
   list_.push_back({.file = keep(std::move(file)), .format = "raw"});
 }
 

@@ -1,5 +1,5 @@
 // The disks of one machine for as long as its backend lives: the image's root, overlays over the
-// config's disks, blank disks. Overlays and blank disks are files without a name.
+// config's disks, blank disks. Overlays and blank disks are files without a name, or kept ones.
 #pragma once
 #include "attest/config.h"
 #include "backends/qemu/command_line.h"
@@ -15,6 +15,9 @@ namespace attest::qemu {
 class Disks {
  public:
   Disks() = default;
+  /// What the guest writes is kept in the directory `keep_in`: disk0.qcow2, disk1.raw, ... (by
+  /// their place), each with a note of what it belongs to.
+  explicit Disks(std::filesystem::path keep_in) : keep_in_(std::move(keep_in)) {}
 
   /// A root file system that machines share read-only, or an overlay over it if its format is one
   /// that a guest writes to. Throws Error{usage} if the file is not there, Error{host}.
@@ -29,9 +32,12 @@ class Disks {
   std::map<int, base::Fd> duplicates() const;
 
  private:
+  base::Fd make_file(const std::string& format, const std::string& belongs_to, bool& is_new);
+  void note(const std::string& format, const std::string& belongs_to);
   std::string keep(base::Fd file);
   void add_overlay(const std::filesystem::path& base, const std::string& format);
 
+  std::filesystem::path keep_in_;  // empty: files have no name
   std::vector<Disk> list_;
   std::vector<base::Fd> files_;
 };

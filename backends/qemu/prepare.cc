@@ -82,7 +82,8 @@ void give_output(Start& start, std::initializer_list<int> numbers) {
 Start prepare_script(const BackendContext& context, bool kvm) {
   auto& config = context.config;
   ScriptLaunch launch;
-  launch.state_dir = context.work_dir;
+  launch.socket_dir = context.work_dir;
+  launch.state_dir = config.keep_machine_state ? context.state_dir : context.work_dir;
   launch.shared_dir = script_shared_dir(context);
   launch.kvm = kvm;
   launch.credentials = write_credentials(context);
@@ -114,6 +115,7 @@ Parts find_parts(const BackendContext& context) {
   check_config(context.machine, config);
   Parts parts;
   if (!config.start_script.empty()) return parts;
+  if (config.keep_machine_state) parts.disks = Disks(context.state_dir);
   if (boots_image(config)) {
     parts.image = image::find_image(config.image, "qemu");
     check_kernel(parts.image->kernel);
@@ -130,6 +132,14 @@ Parts find_parts(const BackendContext& context) {
                     "copies /attest/seed into the root")
         .hint("use an image, or write it with a command after the boot");
   for (auto& disk : config.disks) parts.disks.add(disk);
+  if (config.keep_machine_state && parts.disks.fd_sets().empty())
+    throw Error(Error::Kind::unsupported,
+                "machine '" + context.machine +
+                    "' (qemu): 'keep_machine_state' has nothing to keep: its root is shared "
+                    "read-only, with a layer in memory over it, and it has no disk to write to")
+        .hint(
+            "give it one in 'disks', such as {\"size_mb\": 1024}, or use an image whose root is "
+            "ext4 or qcow2");
   return parts;
 }
 

@@ -5,12 +5,12 @@
 namespace attest::qemu {
 
 std::filesystem::path shell_socket(const ScriptLaunch& launch) {
-  return launch.state_dir / "shell";
+  return launch.socket_dir / "shell";
 }
-std::filesystem::path qmp_socket(const ScriptLaunch& launch) { return launch.state_dir / "qmp"; }
+std::filesystem::path qmp_socket(const ScriptLaunch& launch) { return launch.socket_dir / "qmp"; }
 
 std::filesystem::path agent_socket(const ScriptLaunch& launch) {
-  return launch.state_dir / "agent";
+  return launch.socket_dir / "agent";
 }
 
 std::vector<std::string> script_command(const MachineConfig& config, const ScriptLaunch& launch) {

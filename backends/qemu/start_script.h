@@ -14,7 +14,8 @@ namespace attest::qemu {
 
 /// Directories and sockets of one such machine.
 struct ScriptLaunch {
-  std::filesystem::path state_dir;   ///< its working directory: disk images, xchg/, sockets
+  std::filesystem::path socket_dir;  ///< short: a socket's path has 107 bytes at most
+  std::filesystem::path state_dir;   ///< its working directory: disk images, xchg/
   std::filesystem::path shared_dir;  ///< /tmp/shared in every machine
   bool kvm = false;
   std::vector<std::pair<std::string, std::filesystem::path>>

@@ -135,6 +135,12 @@ TEST_F(QemuStart, NeedsAnInitrdForFiles) {
   EXPECT_THAT(boot_error(Error::Kind::unsupported), HasSubstr("'files' needs an image"));
 }
 
+TEST_F(QemuStart, NeedsADiskToKeepStateOn) {
+  config_.keep_machine_state = true;
+  EXPECT_THAT(boot_error(Error::Kind::unsupported),
+              AllOf(HasSubstr("'keep_machine_state'"), HasSubstr("size_mb")));
+}
+
 TEST_F(QemuStart, RefusesAnUnknownAccelerator) {
   ::setenv("ATTEST_ACCEL", "warp", 1);
   EXPECT_THAT(boot_error(Error::Kind::usage), HasSubstr("ATTEST_ACCEL is 'warp'"));

@@ -155,10 +155,12 @@ TEST_P(QemuStartScript, IsCalledAsInItsGoldenFile) {
                      {.vlan = 12, .vde = "/run/attest/vde12.ctl"}};
   GetParam().change(machine);
   check_config("web", machine.config);
-  ScriptLaunch launch{.state_dir = "/run/attest/web",
-                      .shared_dir = "/run/attest/shared-xchg",
-                      .kvm = machine.launch.kvm,
-                      .credentials = machine.launch.credentials};
+  ScriptLaunch launch{
+      .socket_dir = "/run/attest/web",
+      .state_dir = machine.config.keep_machine_state ? "/results/web/state" : "/run/attest/web",
+      .shared_dir = "/run/attest/shared-xchg",
+      .kvm = machine.launch.kvm,
+      .credentials = machine.launch.credentials};
   std::vector<std::string> lines;
   for (auto& [key, value] : script_environment("web", launch, machine.network))
     lines.push_back(key + "=" + value);
@@ -170,6 +172,8 @@ INSTANTIATE_TEST_SUITE_P(
     , QemuStartScript,
     testing::Values(GoldenCase{"script", [](Machine&) {}},
                     GoldenCase{"script_no_agent", [](Machine& m) { m.config.qemu.agent = false; }},
+                    GoldenCase{"script_kept_state",
+                               [](Machine& m) { m.config.keep_machine_state = true; }},
                     GoldenCase{"script_kvm", [](Machine& m) { m.launch.kvm = true; }},
                     GoldenCase{"script_variants",
                                [](Machine& m) {

@@ -7,11 +7,15 @@
 #include "backends/qemu/kernel_file.h"
 #include "backends/qemu/kvm_probe.h"
 #include "backends/qemu/qcow2.h"
+#include "backends/qemu/virtiofsd.h"
 #include "lib/async/child.h"
 #include "lib/base/file.h"
+#include "lib/base/text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +24,7 @@
 namespace attest {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -269,6 +274,91 @@ TEST(DisksTest, AreOverlaidBlankOrReadOnly) {
   EXPECT_EQ(list[3].file, raw);
   EXPECT_THAT(disks.fd_sets(), ElementsAre(10, 11));
   EXPECT_EQ(disks.duplicates().size(), 2u);
+}
+
+TEST(DisksTest, AreKeptWhereTheNextRunFindsThem) {
+  base::TempDir dir;
+  auto raw = (dir.path() / "data.img").string();
+  auto state = dir.path() / "state";
+  std::filesystem::create_directory(state);
+  base::write_file(raw, std::string(100000, 'x'));
+  auto open_disks = [&](int size_mb) {
+    qemu::Disks disks(state);
+    disks.add({.path = raw});
+    disks.add({.size_mb = size_mb});
+    return disks.duplicates();
+  };
+  {
+    auto files = open_disks(3);
+    ASSERT_EQ(files.size(), 2u);
+    ASSERT_EQ(::pwrite(files.at(11).get(), "kept", 4, 1000), 4);
+  }
+  EXPECT_EQ(std::filesystem::file_size(state / "disk1.raw"), 3u << 20);
+  {
+    auto files = open_disks(3);
+    char bytes[4];
+    ASSERT_EQ(::pread(files.at(11).get(), bytes, 4, 1000), 4);
+    EXPECT_EQ(std::string(bytes, 4), "kept");
+  }
+  EXPECT_THAT(error_of([&] { open_disks(4); }),
+              AllOf(HasSubstr("disk1.raw"), HasSubstr("a blank disk of 3 MiB"),
+                    HasSubstr("remove the directory")));
+  base::write_file(raw, std::string(200000, 'y'));
+  EXPECT_THAT(
+      error_of([&] { open_disks(3); }),
+      AllOf(HasSubstr("disk0.qcow2"), HasSubstr("100000 bytes"), HasSubstr("200000 bytes")));
+}
+
+// A file without its note was not finished: a run may have been killed while it made it.
+TEST(DisksTest, KeptHalfwayAreMadeAgain) {
+  base::TempDir state;
+  base::write_file(state.path() / "disk0.raw", "half");
+  qemu::Disks disks(state.path());
+  disks.add({.size_mb = 1});
+  EXPECT_EQ(std::filesystem::file_size(state.path() / "disk0.raw"), 1u << 20);
+}
+
+struct DaemonCase {
+  const char* name;
+  bool is_c, writable, root;
+  const char* command;
+};
+class Virtiofsd : public testing::TestWithParam<DaemonCase> {};
+
+TEST_P(Virtiofsd, IsCalledInItsOwnWay) {
+  auto& row = GetParam();
+  auto words = qemu::virtiofsd_command({.program = "virtiofsd",
+                                        .is_c = row.is_c,
+                                        .directory = "/a,b",
+                                        .writable = row.writable,
+                                        .root = row.root});
+  for (auto& word : words)
+    if (word.find('\n') != word.npos) word = "SCRIPT";
+  EXPECT_EQ(base::join(words, " "), row.command);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , Virtiofsd,
+    testing::Values(
+        DaemonCase{"in_c", true, true, true,
+                   "virtiofsd -f --fd=3 -o source=/a\\,b -o sandbox=chroot -o log_level=err "
+                   "--rlimit-nofile=0"},
+        DaemonCase{"in_c_for_a_user", true, true, false,
+                   "unshare --mount --map-root-user virtiofsd -f --fd=3 -o source=/a\\,b -o "
+                   "sandbox=chroot -o log_level=err --rlimit-nofile=0"},
+        DaemonCase{"in_rust", false, true, true,
+                   "virtiofsd --fd=3 --shared-dir /a,b --sandbox chroot --log-level error "
+                   "--rlimit-nofile=0"},
+        DaemonCase{"read_only", false, false, true,
+                   "unshare --mount sh -c SCRIPT virtiofsd /a,b virtiofsd --fd=3 --shared-dir /a,b "
+                   "--sandbox chroot --log-level error --rlimit-nofile=0"}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(VirtiofsdVersion, TellsTheTwoApart) {
+  EXPECT_TRUE(qemu::is_c_virtiofsd(
+      "virtiofsd version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n"
+      "Copyright (c) 2003-2022 Fabrice Bellard and the QEMU Project developers\n"));
+  EXPECT_FALSE(qemu::is_c_virtiofsd("virtiofsd 1.13.0\n"));
 }
 
 TEST(DisksTest, ThatCannotBeUsedAreNamed) {
