@@ -21,7 +21,7 @@ using proto::AgentFrameType;
 
 namespace {
 
-constexpr auto patience = 60s;
+constexpr auto patience = 20s;
 
 long status_line(pid_t pid, std::string_view name) {
   auto text = base::read_file("/proc/" + std::to_string(pid) + "/status");
@@ -164,7 +164,7 @@ void Peer::until(const std::function<bool()>& ready) {
     if (closed_) throw std::runtime_error("the agent hung up");
     if (!decoder_.broken().empty()) throw std::runtime_error(decoder_.broken());
     if (std::chrono::steady_clock::now() > deadline)
-      throw std::runtime_error("the agent has not answered for 60 s");
+      throw std::runtime_error("the agent has not answered for 20 s");
     read_for(1000ms);
   }
 }

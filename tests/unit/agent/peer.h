@@ -1,5 +1,5 @@
 // A small host for tests of attest-agent: starts the built binary and speaks its protocol, one
-// step at a time. Every wait ends within 60 s, with a std::runtime_error that fails the test.
+// step at a time. Every wait ends within 20 s, with a std::runtime_error that fails the test.
 #pragma once
 #include <sys/types.h>
 
