@@ -63,6 +63,8 @@ case $mode$own in
 isolated/run*) mount --rbind "$own/tmp" /tmp;mount --rbind "$own/run" /run;;
 isolated*) mount --rbind "$own/run" /run;mount --rbind "$own/tmp" /tmp;;
 esac 2>/dev/null
+# Not before: the sandbox's work directory, where all of this lies, is below the old /proc.
+[ "$mode" = shared ]||mount -t proc proc /proc||fail "/proc cannot be mounted"
 export USER=root HOME=/root DISPLAY=:0.0
 if [ -r /etc/profile ];then . /etc/profile;fi
 export PAGER=
@@ -82,11 +84,11 @@ exit 0
 constexpr std::string_view outside = R"sh(
 map=;[ "$(id -u)" = 0 ]||map=--map-root-user
 net=;command -v ip >/dev/null&&net=--net
-flags="$map --mount --pid --fork --kill-child=KILL --mount-proc"
+flags="$map --mount --pid --fork --kill-child=KILL"
 text=$1
 shift
 for try in "$flags $net" "$flags";do
-unshare $try true 2>/dev/null&&exec unshare $try sh -c "$text" loopback isolated "$@"
+unshare $try --mount-proc true 2>/dev/null&&exec unshare $try sh -c "$text" loopback isolated "$@"
 done
 exec sh -c "$text" loopback shared "$@"
 )sh";
