@@ -1,10 +1,14 @@
 // attest for GoogleTest: the fixture, subtests, and a main(). Link attest_gtest; it brings a
 // main() unless you write one that calls attest::main().
 #pragma once
+#include "attest/artifacts.h"
+#include "attest/assert.h"
 #include "attest/config.h"
 #include "attest/driver.h"
 #include "attest/error.h"
 #include "attest/machine.h"
+#include "attest/matchers.h"
+#include "attest/polling.h"
 #include "attest/retry.h"
 
 #include <gmock/gmock.h>
@@ -78,6 +82,19 @@ class FixtureOn : public Base {
   }
   /// Boots every machine that is off, in parallel.
   void start_all(Here here = Here::current()) { driver().start_all(here); }
+  /// Waits until every machine that runs has gone down by itself.
+  void join_all(WaitOptions options = {}, Here here = Here::current()) {
+    driver().join_all(options, here);
+  }
+  /// Adds a machine while the test runs; see Driver.
+  Machine& create_machine(std::string name, MachineConfig config, Here here = Here::current()) {
+    return driver().create_machine(std::move(name), std::move(config), here);
+  }
+  /// Looks at `condition` at each operation on a machine until the result is destroyed.
+  HeldCondition hold(const PollingCondition& condition) { return driver().hold(condition); }
+  /// Whether lines of the machines' consoles are shown as they come. Default: on.
+  void serial_stdout_on() { driver().serial_stdout_on(); }
+  void serial_stdout_off() { driver().serial_stdout_off(); }
 
  private:
   template <class T, class = void>
@@ -111,7 +128,8 @@ struct BackendName {
 };
 
 /// Runs `body` as a named step: it is announced, timed, and named in failures from inside it.
-/// A fatal failure or a skip in it ends the TEST; EXPECT failures go on. Steps may nest.
+/// A fatal failure or a skip in it ends the TEST; EXPECT failures go on. Steps may nest. gtest's
+/// report has each as the property "subtest OUTER / INNER", the program's last lines have a sum.
 void subtest(std::string_view name, const std::function<void()>& body);
 
 /// One body of wait_all(), with the name that its failure carries.

@@ -1,6 +1,7 @@
 #include "attest/gtest.h"
 
 #include "lib/entry/relocate.h"
+#include "lib/entry/running_test.h"
 #include "lib/entry/settings.h"
 #include "lib/entry/suites.h"
 
@@ -11,7 +12,7 @@ struct Fixture::Impl {
   entry::Suite* suite = nullptr;
 };
 
-Fixture::Fixture() : impl_(std::make_unique<Impl>()) {}
+Fixture::Fixture() : impl_(std::make_unique<Impl>()) { entry::use_gtest(); }
 Fixture::~Fixture() = default;
 
 std::string Fixture::set_up(const std::function<Config()>& config, const std::string& variant) {

@@ -1,5 +1,6 @@
 #include "attest/gtest.h"
 #include "lib/base/text.h"
+#include "lib/entry/running_test.h"
 #include "lib/entry/selection.h"
 #include "lib/entry/settings.h"
 #include "lib/entry/standard.h"
@@ -71,6 +72,7 @@ int run(int argc, char** argv) {
   bool help = has(arguments, "--help") || has(arguments, "-h");
   bool death_test_child = has(arguments, "--gtest_internal_run_death_test");
   testing::InitGoogleMock(&count, remaining.data());
+  entry::use_gtest();
   if (help) {
     auto text = entry::flags_help();
     std::fwrite(text.data(), 1, text.size(), stdout);

@@ -1,23 +1,15 @@
-// subtest() and wait_all(): the parts of the gtest face that end a TEST from inside.
+// wait_all(): several bodies of a TEST at the same time.
 #include "attest/gtest.h"
-#include "lib/base/text.h"
-#include "lib/entry/standard.h"
+#include "lib/entry/end_test.h"
 
 #include <gtest/gtest-spi.h>
 
-#include <chrono>
 #include <exception>
 #include <optional>
 #include <thread>
 
 namespace attest {
 namespace {
-
-// gtest takes this as "reported already, leave the body".
-[[noreturn]] void end_test() {
-  throw testing::AssertionException(
-      testing::TestPartResult(testing::TestPartResult::kFatalFailure, nullptr, -1, ""));
-}
 
 // gtest has no way to read the SCOPED_TRACEs of a thread, but prints them into every failure:
 // make one where nobody sees it.
@@ -85,26 +77,6 @@ Error joined(const std::vector<Step>& steps, const std::vector<Outcome>& outcome
 
 }  // namespace
 
-void subtest(std::string_view name, const std::function<void()>& body) {
-  std::string title = "subtest '" + std::string(name) + "'";
-  auto started = std::chrono::steady_clock::now();
-  auto took = [&] { return base::human(std::chrono::steady_clock::now() - started); };
-  entry::say("", title);
-  testing::internal::HasNewFatalFailureHelper watch;
-  bool skipped_before = testing::Test::IsSkipped();
-  try {
-    testing::ScopedTrace trace("", 0, title);
-    body();
-  } catch (Error& e) {
-    entry::say("", title + " failed after " + took());
-    e.during(title);
-    throw;
-  }
-  bool ends = watch.has_new_fatal_failure() || (testing::Test::IsSkipped() && !skipped_before);
-  entry::say("", title + (ends ? " ended the test after " : " done in ") + took());
-  if (ends) end_test();
-}
-
 void wait_all(std::vector<Step> steps, std::source_location here) {
   auto traces = current_traces();
   bool skipped_before = testing::Test::IsSkipped();
@@ -126,7 +98,7 @@ void wait_all(std::vector<Step> steps, std::source_location here) {
   for (auto& outcome : outcomes)
     if (outcome.other) outcome.error = as_error(outcome.other);
   if (failed) throw joined(steps, outcomes, failed).at(here);
-  if (ends) end_test();
+  if (ends) entry::end_test();
 }
 
 void wait_all(std::vector<Machine*> machines, const std::function<void(Machine&)>& body,

@@ -60,6 +60,8 @@ const std::map<std::string, Setting>& table() {
       {"sandbox", {"ATTEST_SANDBOX", true, assign_sandbox}},
       {"timeout_factor", {"ATTEST_TIMEOUT_FACTOR", true, assign_factor}},
       {"output", {"ATTEST_OUTPUT", true, [](auto& s, auto& value, auto&) { s.output = value; }}},
+      {"artifacts",
+       {"ATTEST_ARTIFACTS", true, [](auto& s, auto& value, auto&) { s.artifacts = value; }}},
       {"allow_none", {nullptr, false, [](auto& s, auto&, auto&) { s.allow_none = true; }}},
       {"require", {"ATTEST_REQUIRE", true, assign_require}},
   };
@@ -87,6 +89,8 @@ bool Settings::requires_capability(std::string_view capability) const {
 Settings read_settings(std::vector<std::string>& arguments, const char* (*variable)(const char*)) {
   Settings result;
   if (&attest_baked_config) result.config = attest_baked_config;
+  if (const char* dir = variable("TEST_UNDECLARED_OUTPUTS_DIR"); dir && *dir)
+    result.artifacts = dir;
   for (auto& [name, row] : table()) {
     const char* value = row.variable ? variable(row.variable) : nullptr;
     if (value && *value) row.assign(result, value, row.variable);
@@ -153,6 +157,7 @@ std::string_view flags_help() {
   --attest_sandbox=auto|require|off   namespaces around the tests (ATTEST_SANDBOX)
   --attest_timeout_factor=N      multiply every timeout (ATTEST_TIMEOUT_FACTOR)
   --attest_output=DIR            keep console logs there (ATTEST_OUTPUT)
+  --attest_artifacts=DIR         what tests leave behind; default ./attest-results (ATTEST_ARTIFACTS)
   --attest_require=WORDS         kvm,tun,...|all: a missing one fails instead of skipping (ATTEST_REQUIRE)
   --attest_allow_none            no selected test is a success
 )";

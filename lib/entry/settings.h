@@ -18,7 +18,9 @@ struct Settings {
   std::vector<std::string> sets;  ///< --attest_set=path=value, in order
   SandboxMode sandbox = SandboxMode::automatic;  ///< --attest_sandbox, ATTEST_SANDBOX
   double timeout_factor = 1;                     ///< --attest_timeout_factor, ATTEST_TIMEOUT_FACTOR
-  std::string output;                ///< --attest_output, ATTEST_OUTPUT: folder for console logs
+  std::string output;  ///< --attest_output, ATTEST_OUTPUT: folder for console logs
+  /// --attest_artifacts, ATTEST_ARTIFACTS, else TEST_UNDECLARED_OUTPUTS_DIR (Bazel's)
+  std::string artifacts{"attest-results"};
   bool allow_none = false;           ///< --attest_allow_none: no selected test is no failure
   std::vector<std::string> require;  ///< ATTEST_REQUIRE: capabilities whose lack is a failure
 

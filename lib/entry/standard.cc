@@ -1,5 +1,6 @@
 #include "lib/entry/standard.h"
 
+#include "attest/artifacts.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/entry/builtin.h"
@@ -57,6 +58,7 @@ DriverSetup standard_setup(const std::string& output) {
   setup.work_dir = root / std::to_string(++drivers);
   std::filesystem::create_directories(setup.work_dir);
   setup.say = say;
+  setup.artifacts = artifact_dir;
   setup.timeout_factor = settings().timeout_factor;
   if (!settings().output.empty()) setup.output = std::filesystem::path(settings().output) / output;
   return setup;

@@ -115,6 +115,62 @@ TEST(Program, QuotesTheLastErrorOfARetry) {
               AllOf(HasSubstr("the flag did not come true"), HasSubstr("exit code 6")));
 }
 
+TEST(Program, MatchersAndEventuallyPass) {
+  auto result = run("Sample.MatchersPass");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+TEST(Program, AFailingMatcherQuotesBothOutputsOfItsOneRun) {
+  auto result = run("Sample.AFailingMatcherAsksOnceAndQuotes");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output,
+              AllOf(HasSubstr(place_of("MATCHER FAILS HERE") + ": Failure"),
+                    HasSubstr("Expected: succeeds at `echo run"),
+                    HasSubstr("Actual: machine 'one'"), HasSubstr("exited with code 9"),
+                    HasSubstr("| evidence"), HasSubstr("| complaint"), HasSubstr("RUNS 1\nGOES ON"),
+                    HasSubstr("Expected: exits with code 0"), HasSubstr("| seen")));
+}
+
+TEST(Program, AGuestThatDoesNotAnswerIsAFailedMatch) {
+  auto result = run("Sample.AGuestThatDoesNotAnswerIsAFailedMatch");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output,
+              AllOf(HasSubstr("which failed: "), HasSubstr("begun"), HasSubstr("GOES ON")));
+}
+
+TEST(Program, EventuallyTellsItsAttempts) {
+  auto result = run("Sample.EventuallyTellsItsAttempts");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(
+      result.output,
+      AllOf(HasSubstr("Expected: eventually is equal to 9\n  Actual: 7"), HasSubstr("attempts:"),
+            HasSubstr(": 1\n"), HasSubstr(": 2\n"), HasSubstr(" times)"), HasSubstr("GOES ON"),
+            HasSubstr("it failed: "), HasSubstr("exit code 5"), Not(HasSubstr("NOT REACHED"))));
+}
+
+TEST(Program, FilesArtifactsUnderTheTestAndNamesThemInTheReport) {
+  attest::base::TempDir dir;
+  auto xml = dir.path() / "report.xml";
+  auto result = run("Sample.LeavesThingsBehind", {"--gtest_output=xml:" + xml.string()},
+                    {{"ATTEST_ARTIFACTS", dir.path().string()}});
+  auto folder = dir.path() / "Sample.LeavesThingsBehind";
+  EXPECT_EQ(attest::base::read_file(folder / "notes.txt"), "some notes");
+  EXPECT_EQ(attest::base::read_file(folder / "sub/there"), "from inside") << result.output;
+  EXPECT_THAT(attest::base::read_file(xml),
+              AllOf(HasSubstr("attachment notes.txt"), HasSubstr("subtest outer / inner"),
+                    HasSubstr("passed in"), HasSubstr("failed in")));
+  EXPECT_THAT(result.output, AllOf(HasSubstr("attest: a line for the log"),
+                                   HasSubstr("3 subtests: 1 passed, 2 failed; the slowest took")));
+}
+
+TEST(Program, ShowsConsoleLinesUnlessToldNotTo) {
+  // The loopback machine's console has this line at each boot.
+  auto shown = run("Sample.Passes");
+  EXPECT_THAT(shown.output, HasSubstr("one     | connecting"));
+  EXPECT_THAT(run("Sample.ConsoleLinesAreShownOrNot").output,
+              Not(HasSubstr("one     | connecting")));
+}
+
 TEST(Program, SkipsWhatTheHostCannotRunWith77) {
   auto result = run("Lacking.*");
   EXPECT_EQ(result.exit_code, 77) << result.output;
