@@ -60,6 +60,13 @@ std::optional<AgentGreeting> parse_line(std::string_view line, AgentDecoder::Exp
   return greeting;
 }
 
+// The first line in a line: the noise before it may have had no end of its own.
+std::optional<AgentGreeting> find_in_line(std::string_view line, AgentDecoder::Expect expect) {
+  auto start = line.rfind(expect == AgentDecoder::Expect::greeting ? agent_word : host_word);
+  if (start == std::string_view::npos) return std::nullopt;
+  return parse_line(line.substr(start), expect);
+}
+
 }  // namespace
 
 AgentFields::AgentFields(
@@ -190,10 +197,7 @@ void AgentDecoder::find_first_line() {
     if (end == std::string::npos && !noise) return;
     if (noise) end = buffer_.size() - longest_line - 1;
     auto line = std::string_view(buffer_).substr(0, end);
-    auto start = line.rfind(expect_ == Expect::greeting ? agent_word : host_word);
-    auto greeting = start == std::string_view::npos || noise
-                        ? std::nullopt
-                        : parse_line(line.substr(start), expect_);
+    auto greeting = noise ? std::nullopt : find_in_line(line, expect_);
     if (!greeting) {
       skipped_.append(buffer_, 0, end + 1);
       if (skipped_.size() > 2048) skipped_.erase(0, skipped_.size() - 2048);
@@ -240,9 +244,12 @@ std::optional<std::size_t> AgentDecoder::line_at_end() const {
 // "\nATT" as a length is far over the limit, so a line that begins where a frame would is no frame.
 std::optional<std::size_t> AgentDecoder::line_here() const {
   auto rest = std::string_view(buffer_).substr(used_);
-  if (!greeted_ || !rest.starts_with('\n')) return std::nullopt;
+  auto word = expect_ == Expect::greeting ? agent_word : host_word;
+  if (!greeted_ || !rest.starts_with('\n') || !rest.substr(1).starts_with(word))
+    return std::nullopt;
   auto end = rest.find('\n', 1);
-  if (end == std::string_view::npos || !parse_line(rest.substr(1, end - 1), expect_))
+  if (end == std::string_view::npos || end > longest_line ||
+      !find_in_line(rest.substr(1, end - 1), expect_))
     return std::nullopt;
   return used_;
 }
