@@ -1,6 +1,8 @@
+// First: older versions of the header after it do not include it themselves.
+#include <sys/socket.h>
+
 #include <linux/vm_sockets.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
