@@ -18,6 +18,7 @@ GOOD = {
     "backends/qemu/qemu.h": '#include "backends/microvm/api.h"\n',
     "lib/entry/builtin.cc": '#include "backends/qemu/qemu.h"\n',
     "examples/two/test.cc": "#include <attest/error.h>\n",
+    "guest/agent/run.cc": '#include "guest/agent/loop.h"\n#include "lib/proto/agent_codec.h"\n',
 }
 
 
@@ -43,6 +44,9 @@ class Layers(unittest.TestCase):
             ("lib/async/loop.h", '#include "backends/qemu/qemu.h"\n', "may not include 'backends'"),
             ("backends/ssh/ssh.cc", '#include "backends/qemu/qemu.h"\n', "may not include 'backends'"),
             ("examples/two/test.cc", '#include "lib/base/fd.h"\n', "may not include 'base'"),
+            ("guest/agent/run.cc", '#include "lib/base/fd.h"\n', "'agent' may not include 'base'"),
+            ("guest/agent/run.cc", '#include "lib/proto/qmp.h"\n', "'agent' may not include 'proto'"),
+            ("lib/guest/guest.h", '#include "guest/agent/loop.h"\n', "'guest' may not include 'agent'"),
             ("lib/async/loop.h", "#  include <boost/process/v2/process.hpp>\n", "lib/async/child.cc only"),
             ("lib/base/fd.h", "#include <nlohmann/json.hpp>\n", "only"),
             ("include/attest/error.h", "#include <fmt/core.h>\n", "not fmt/core.h"),
