@@ -42,12 +42,14 @@ std::string port_probe(const PortOpen& port) {
   std::string bash, nc;
   for (auto& one : addresses) {
     bash += "{ : 3<>/dev/tcp/" + one + "/" + number + ";}&&" + found + "\n";
-    nc += "nc -z " + one + " " + number + "&&" + found + "\n";
+    nc += "nc $z " + one + " " + number + " $e&&" + found + "\n";
   }
   return "if [ \"${BASH_VERSION-}\" ];then\n" + bash + none +
          "fi\n"
-         "command -v nc >/dev/null||{ echo 'the guest has neither bash nor nc';exit 3;}\n" +
-         nc + none;
+         "command -v nc >/dev/null||{ echo 'the guest has neither bash nor nc';exit 3;}\n"
+         // Small builds of busybox know no -z.
+         "z=-z e=;nc -h 2>&1|grep -q -e -z||{ z= e='-e true';}\n" +
+         nc + (port.closed ? "" : "echo 'nobody accepts on it'\n") + none;
 }
 
 Task<void> wait_for_open_port(Guest& guest, int port, PortOptions options, Deadline deadline) {

@@ -58,7 +58,8 @@ _end
 export HOME="$_h" USER="$_u" LOGNAME="$_u"
 if setpriv --help 2>&1|grep -q -e --init-groups;then
 exec setpriv --reuid "$_i" --regid "$_g" --init-groups -- $_b -c "$_c" $_b;fi
-exec su -s "$(command -v $_b)" "$_u" -c "$_c"
+_b=$(command -v $_b);case $_b in /*);;*)_b=/bin/sh;;esac
+exec su -s $_b "$_u" -c "$_c"
 )sh";
 
 std::string body(const Command& command, proto::ShellKind kind) {

@@ -41,7 +41,8 @@ o=$(($1-a)) e=$(($2-b));[ $o -le 1048576 ]||o=1048576;[ $e -le 1048576 ]||e=1048
 echo $o $e
 [ $o = 0 ]||tail -c +$((a+1)) $d/o|head -c $o
 [ $e = 0 ]||tail -c +$((b+1)) $d/e|head -c $e
-fallocate -p -o 0 -l $((a+o+1)) $d/o 2>/dev/null;fallocate -p -o 0 -l $((b+e+1)) $d/e 2>/dev/null
+[ $o -lt 1048576 ]||fallocate -p -o 0 -l $((a+o)) $d/o 2>/dev/null
+[ $e -lt 1048576 ]||fallocate -p -o 0 -l $((b+e)) $d/e 2>/dev/null
 exit 0
 )sh";
 
@@ -126,8 +127,10 @@ class ShellProcess final : public Process {
 
   Task<void> signal(int number) override {
     if (run_->ended()) co_return;
-    std::string text =
-        "read p <" + site_.folder + "/p&&kill -" + std::to_string(number) + " -- -$p;exit 0";
+    // busybox knows no "--" here, dash needs it.
+    const auto kill = "kill -s " + std::to_string(number);
+    std::string text = "read p <" + site_.folder + "/p&&{ " + kill + " -- -$p||" + kill +
+                       " -$p;} 2>/dev/null;exit 0";
     co_await ask(channel_, text, Deadline::after(30s));
   }
 

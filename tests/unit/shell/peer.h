@@ -6,12 +6,14 @@
 #include "lib/async/fd_stream.h"
 #include "lib/async/loop.h"
 #include "lib/async/within.h"
+#include "lib/guest/agent_binary.h"
 #include "lib/guest/shell_guest.h"
 
 #include <gmock/gmock.h>
 
 #include <fcntl.h>
 #include <pty.h>
+#include <sys/mman.h>
 #include <termios.h>
 
 #include <functional>
@@ -52,7 +54,18 @@ struct PeerKind {
   const char* shell;  ///< as loopback::shell_command_line() takes it
   bool pty = false;
   std::string script = {};  ///< what the shell runs instead of reading commands
+  bool agent = false;       ///< attest-agent instead of a shell, in the same surroundings
 };
+/// The agent that the library carries, as a file that can be executed.
+inline base::Fd agent_file() {
+  int file = ::memfd_create("attest-agent", MFD_CLOEXEC);
+  auto binary = agent_binary();
+  if (::write(file, binary.data(), binary.size()) != static_cast<ssize_t>(binary.size()))
+    throw Error(Error::Kind::host, "no file for the agent");
+  base::Fd readable(::open(("/proc/self/fd/" + std::to_string(file)).c_str(), O_RDONLY | O_CLOEXEC));
+  ::close(file);
+  return readable;
+}
 inline std::string peer_name(const ::testing::TestParamInfo<PeerKind>& info) {
   return info.param.name;
 }
@@ -74,6 +87,17 @@ class Peer {
   Error error_of(std::string text, std::chrono::milliseconds limit = 30s) {
     try {
       sh(std::move(text), limit);
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(Error::Kind::usage, "no error");
+  }
+
+  /// The Error that `task` ends with, or "no error" of kind usage.
+  template <class T>
+  Error error_in(Task<T> task) {
+    try {
+      loop.run(std::move(task));
     } catch (const Error& error) {
       return error;
     }
@@ -108,6 +132,10 @@ class Peer {
     async::ChildSpec spec;
     spec.argv = loopback::shell_command_line(
         kind.script.empty() ? kind.shell : kind.shell + (" " + kind.script), kind.pty);
+    if (kind.agent) {
+      spec.argv.back() = "agent";  // loopback's word for descriptor 9
+      spec.fds.emplace(9, agent_file());
+    }
     spec.fds.emplace(0, base::Fd(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0)));
     spec.fds.emplace(1, std::move(theirs));
     self->child = std::make_unique<async::Child>(loop, std::move(spec));
