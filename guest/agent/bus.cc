@@ -106,9 +106,10 @@ void Bus::call_at(std::string_view destination, std::string_view path, std::stri
                   std::string_view member, const std::vector<std::string_view>& arguments,
                   Reply reply) {
   if (!socket_) return;
-  outbox_ += dbus::encode_call(++serial_, destination, path, interface, member, arguments);
+  auto& queue = let_in_ ? outbox_ : calls_;
+  queue += dbus::encode_call(++serial_, destination, path, interface, member, arguments);
   waiting_[serial_] = std::move(reply);
-  loop_.change(socket_.get(), EPOLLIN | EPOLLOUT);
+  if (let_in_) loop_.change(socket_.get(), EPOLLIN | EPOLLOUT);
 }
 
 void Bus::flush() {
@@ -140,6 +141,10 @@ void Bus::on_ready(std::uint32_t events) {
       waiting_.erase(found);
       reply(*message);
     }
+  }
+  if (decoder_.accepted() && !std::exchange(let_in_, true)) {
+    outbox_ += std::exchange(calls_, {});
+    loop_.change(socket_.get(), EPOLLIN | EPOLLOUT);
   }
   if (!decoder_.broken().empty()) lose(decoder_.broken());
 }

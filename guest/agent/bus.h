@@ -63,6 +63,8 @@ class Bus {
   Fd socket_;
   bool direct_ = true;
   std::string outbox_;
+  std::string calls_;  // made before systemd has let us in
+  bool let_in_ = false;
   dbus::Decoder decoder_;
   std::uint32_t serial_ = 0;
   std::map<std::uint32_t, Reply> waiting_;

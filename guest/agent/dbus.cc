@@ -220,8 +220,9 @@ std::string_view Message::text(std::size_t index) const {
 }
 
 std::string hello(std::uint32_t uid) {
-  // SASL EXTERNAL takes the uid's decimal digits in hex. Nothing waits for an answer: as sd-bus
-  // does it, BEGIN and the first messages go out at once.
+  // SASL EXTERNAL takes the uid's decimal digits in hex. BEGIN goes along, and messages only after
+  // the answer, as sd-bus does it: what else systemd (252) has read by the time it leaves this
+  // phase, it does not look at until more comes.
   std::string hex;
   for (char digit : std::to_string(uid)) hex.append("3") += digit;
   return std::string(1, '\0') + "AUTH EXTERNAL " + hex + "\r\nBEGIN\r\n";

@@ -30,7 +30,7 @@ struct Message {
   std::string_view text(std::size_t index) const;
 };
 
-/// What a client says first: it is `uid`, and everything after this is messages.
+/// What a client says first: it is `uid`. Messages may follow once that is accepted, not before.
 std::string hello(std::uint32_t uid);
 /// A method call with string arguments. No destination is needed on a direct connection.
 std::string encode_call(std::uint32_t serial, std::string_view destination, std::string_view path,
@@ -51,6 +51,8 @@ class Decoder {
   void feed(std::string_view bytes);
   /// The next message, or nullopt until more bytes come. Those of unknown types are left out.
   std::optional<Message> next();
+  /// True once hello() was answered with yes; next() finds that out.
+  bool accepted() const noexcept { return accepted_; }
   /// What is wrong for good; "" if nothing.
   const std::string& broken() const noexcept { return broken_; }
 

@@ -1,12 +1,14 @@
 // Staying in touch with a systemd: waits until its socket is there, prefers its own one to the
-// message bus, and connects again when systemd starts anew (daemon-reexec).
+// message bus, and connects again when systemd starts anew (daemon-reexec). All who wait share one
+// connection, since systemd makes each of its many signals anew for each connection.
 #pragma once
 #include "guest/agent/bus.h"
-#include "guest/agent/path_watch.h"
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace attest::agent {
 
@@ -22,26 +24,19 @@ class SystemdLink {
   SystemdLink(Loop& loop, BusPaths paths, Callbacks callbacks);
   SystemdLink(const SystemdLink&) = delete;
   SystemdLink& operator=(const SystemdLink&) = delete;
-  ~SystemdLink() { loop_.cancel(timer_); }
+  ~SystemdLink();
 
-  /// Connects as soon as that is possible.
-  void begin();
-  /// Valid between connected() and apart().
-  Bus& bus() { return *bus_; }
+  /// As Bus has them, between connected() and apart(). No answer comes once this is destroyed.
+  void call(std::string_view path, std::string_view interface, std::string_view member,
+            const std::vector<std::string_view>& arguments, Bus::Reply reply);
+  void get(std::string_view path, std::string_view interface, std::string_view property,
+           std::function<void(const dbus::Value* value)> value);
 
  private:
-  int connect();
-  void lost(const std::string& why);
-  void later();
+  class Shared;
 
-  Loop& loop_;
-  BusPaths paths_;
-  Callbacks callbacks_;
-  std::unique_ptr<Bus> bus_;
-  std::unique_ptr<PathWatch> watch_;
-  Loop::Timer timer_ = 0;
-  bool direct_refused_ = false;
-  int tries_ = 0;
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Callbacks> callbacks_;
 };
 
 }  // namespace attest::agent

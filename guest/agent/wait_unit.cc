@@ -58,18 +58,17 @@ class UnitWait : public Wait {
                                  reading_ = false;
                                  state(why);
                                }});
-    link_->begin();
   }
 
  private:
   void load() {
     path_.clear();
-    link_->bus().call(systemd_path, manager_interface, "LoadUnit", {name_},
-                      [this](const dbus::Message& answer) {
-                        if (answer.type == dbus::Message::Type::error) return refused(answer);
-                        path_ = answer.text(0);
-                        read();
-                      });
+    link_->call(systemd_path, manager_interface, "LoadUnit", {name_},
+                [this](const dbus::Message& answer) {
+                  if (answer.type == dbus::Message::Type::error) return refused(answer);
+                  path_ = answer.text(0);
+                  read();
+                });
   }
 
   void refused(const dbus::Message& answer) {
@@ -124,7 +123,7 @@ class UnitWait : public Wait {
   void get(std::string_view interface, std::string_view property, std::string& to) {
     ++left_;
     auto path = interface == manager_interface ? systemd_path : std::string_view(path_);
-    link_->bus().get(path, interface, property, [this, &to, round = round_](auto* value) {
+    link_->get(path, interface, property, [this, &to, round = round_](auto* value) {
       if (round != round_) return;
       to = first_text(value);
       if (--left_ == 0) std::exchange(then_, nullptr)();
@@ -224,12 +223,11 @@ class JobWait : public Wait {
         SystemdLink::Callbacks{[this] { read(); },
                                [this](const dbus::Message& signal) { on_signal(signal); },
                                [this](const std::string& why) { state(why); }});
-    link_->begin();
   }
 
  private:
   void read() {
-    link_->bus().get(path_, "org.freedesktop.systemd1.Job", "State", [this](auto* value) {
+    link_->get(path_, "org.freedesktop.systemd1.Job", "State", [this](auto* value) {
       // Over already; how it ended, nobody knows any more.
       if (!value) return out_.done({{"result", ""}});
       state(value->text);
