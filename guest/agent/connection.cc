@@ -187,6 +187,7 @@ void Connection::take_frames() {
       fail(0, "protocol", decoder_.broken());
       end_session();
       nonce_.clear();
+      greeting_open_ = true;  // the error has said it
       decoder_.start_over();
     } else if (decoder_.begins_anew()) {
       decoder_.restart();
