@@ -1,4 +1,4 @@
-// What Agent, its streams and its coroutines share. Included by agent.cc only.
+// What Agent, its streams and its coroutines share. Included by their two sources only.
 #pragma once
 #include "lib/async/event.h"
 #include "lib/proto/agent.h"
@@ -13,6 +13,9 @@ namespace attest::proto {
 inline constexpr std::size_t most_news = 100'000, most_waiting = 32 << 20;
 /// Bytes that wait to be sent before data has to wait, too.
 inline constexpr std::size_t most_outbox = 256 << 10;
+
+/// What an error frame says.
+Error error_of(const AgentFrame& frame);
 
 struct Agent::State : std::enable_shared_from_this<Agent::State> {
   State(asio::any_io_executor executor, std::unique_ptr<Stream> connected)
