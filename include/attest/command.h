@@ -31,7 +31,7 @@ struct Command {
   std::string user;                        ///< default root; with that user's groups and HOME
   std::map<std::string, std::string> env;  ///< on top of the machine's
   std::string cwd;                         ///< default /tmp
-  std::string input;  ///< what it finds on stdin; for spawn() write() says more. Default: /dev/null
+  std::string input;  ///< what it finds on stdin; run(): else /dev/null; spawn(): write() goes on
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
   bool strict = true;                                ///< for `shell`, as in CommandOptions
 };

@@ -76,6 +76,7 @@ class Machine {
   std::string fail(std::initializer_list<std::string_view> commands, CommandOptions options = {},
                    Here here = Here::current());
   /// Runs a program directly, without a shell: run({"printf", "%s", "$HOME"}).
+  template <class = void>  // g++ 12 takes {.argv = ...} for a vector, too; so run(Command) wins
   CommandResult run(std::vector<std::string> argv, CommandOptions options = {},
                     Here here = Here::current());
   /// Runs one command with everything about it: run({.argv = {"id"}, .user = "alice"}).
@@ -204,5 +205,7 @@ class Machine {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+extern template CommandResult Machine::run<void>(std::vector<std::string>, CommandOptions, Here);
 
 }  // namespace attest

@@ -65,12 +65,15 @@ CommandResult Machine::execute(std::string_view command, CommandOptions options,
       [made](guest::Guest& guest, Deadline deadline) { return guest.run(made, deadline); });
 }
 
+template <class>
 CommandResult Machine::run(std::vector<std::string> argv, CommandOptions options, Here here) {
   Command command;
   command.argv = std::move(argv);
   command.timeout = options.timeout;
   return run(std::move(command), here);
 }
+
+template CommandResult Machine::run<void>(std::vector<std::string>, CommandOptions, Here);
 
 CommandResult Machine::run(Command command, Here here) {
   auto limit = impl_->command_limit(command.timeout);
@@ -93,6 +96,7 @@ Process Machine::spawn(Command command, Here here) {
   } catch (const Error& e) {
     throw impl_->of_this(e, here);
   }
+  if (!made.input) made.input = "";  // open, for Process::write()
   impl_->fleet.polling->check(here);
   auto spawned = impl_->call(impl_->spawn(std::move(made), label_of(made), limit), here);
   return Process(std::unique_ptr<Process::Impl>(new Process::Impl{

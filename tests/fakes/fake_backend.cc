@@ -94,6 +94,7 @@ class FakeBackend final : public Backend {
   }
   void print(const std::string& text) { context_.console(text); }
   void let_boot() { go_on_.set(); }
+  const BackendContext& context() const { return context_; }
   asio::any_io_executor loop() const { return context_.loop; }
 
  private:
@@ -150,6 +151,11 @@ int FakeBackends::boots(const std::string& machine) {
   return state_->boots[machine];
 }
 
+const BackendContext& FakeBackends::context(const std::string& machine) {
+  const BackendContext* found = nullptr;
+  reach(*state_, machine, [&](FakeBackend& backend) { found = &backend.context(); });
+  return *found;
+}
 void FakeBackends::let_boot(const std::string& machine) {
   reach(*state_, machine, [](FakeBackend& backend) { backend.let_boot(); });
 }

@@ -32,6 +32,8 @@ class FakeBackends {
   /// Blocks until boot() of `machine` has been entered `times` times; false after 10 s.
   bool wait_for_boots(const std::string& machine, int times = 1);
   int boots(const std::string& machine);
+  /// What the machine's backend was made with; it must have been started.
+  const BackendContext& context(const std::string& machine);
   /// Lets a boot that waits go on.
   void let_boot(const std::string& machine);
   /// The guest prints `text` to its console. Returns when the driver has it.

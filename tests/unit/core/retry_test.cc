@@ -56,8 +56,7 @@ TEST(Retry, AUsageErrorAndForeignExceptionsEndItAtOnce) {
 
 TEST(Retry, AnEndlessTimeoutDoesNotPassAtOnce) {
   int calls = 0;
-  retry([&] { return ++calls == 2; },
-        {.timeout = std::chrono::milliseconds::max(), .delay = 1ms});
+  retry([&] { return ++calls == 2; }, {.timeout = std::chrono::milliseconds::max(), .delay = 1ms});
   EXPECT_EQ(calls, 2);
 }
 
