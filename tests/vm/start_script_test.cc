@@ -59,6 +59,19 @@ TEST_F(StartScripts, BootAndMeetOnAVdeSwitch) {
   machine("two").succeed("ping -c 1 -W 5 one");
 }
 
+// The script's image starts no agent: it came over the backdoor shell and serves on the port that
+// was added to the script's arguments.
+TEST_F(StartScripts, GetTheAgent) {
+  auto& one = machine("one");
+  one.require_unit_state("backdoor.service");
+  one.succeed("test ! -e /usr/lib/attest/attest-agent && pgrep attest-agent");
+  auto waiting = one.spawn({.shell = "read -r line; echo got $line"});
+  EXPECT_EQ(one.succeed("echo beside it"), "beside it\n");
+  waiting.write("a line\n");
+  EXPECT_EQ(waiting.read_line(), "got a line");
+  EXPECT_EQ(waiting.wait().exit_code, 0);
+}
+
 TEST_F(StartScripts, ShutDownInOrder) {
   machine("one").shutdown();
   EXPECT_FALSE(machine("one").is_up());

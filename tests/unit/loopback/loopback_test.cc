@@ -30,7 +30,6 @@ class LoopbackMachine : public testing::Test {
     context.machine = "web";
     context.agent = guest::agent_binary();
     context.work_dir = dir.path() / "work" / "web";
-    context.config.loopback.agent = false;
     context.loop = loop.executor();
     context.console = [this](std::string_view bytes) { console += bytes; };
     fs::create_directories(context.work_dir);
