@@ -174,9 +174,11 @@ class UnitWait : public Wait {
         if (result != "done") was_activating_ = false;
         job_result_ = result;
       }
-      if (ours || special || booting_) read();
-    } else if (signal.member == "JobNew" || signal.member == "UnitNew") {
-      auto unit = signal.text(signal.member == "JobNew" ? 2 : 0);
+      // The end of being booted is a target's: basic.target's.
+      if (ours || special || (booting_ && unit.ends_with(".target"))) read();
+    } else if (signal.member == "JobNew") {
+      // UnitNew is nothing to act on: reading an idle unit loads it, which is told by UnitNew.
+      auto unit = signal.text(2);
       if (unit == name_ || unit == id_) read();
     } else if (signal.member == "StartupFinished" ||
                (signal.member == "Reloading" && signal.text(0) == "0")) {
@@ -184,17 +186,30 @@ class UnitWait : public Wait {
     }
   }
 
+  // A signal brings the values along. Reading them all, which keeps systemd busy for as long as a
+  // quick service takes to start, is left for when the wait may be over.
   void on_properties(const dbus::Message& signal) {
-    if (signal.text(0) == unit_interface && signal.body.size() > 1) {
-      auto active = std::string(first_text(dbus::find(signal.body[1], "ActiveState")));
-      see(active);
-      UnitFacts seen;
-      seen.active = active;
-      // The signal is the proof, however short it lasts.
-      if (!active.empty() && judge(name_, wanted_, seen, "").what == UnitVerdict::What::holds)
-        return holds(active);
+    if (signal.body.size() < 2) return;
+    auto& changed = signal.body[1];
+    auto take = [&](std::string_view property, std::string& to) {
+      if (auto* value = dbus::find(changed, property)) to = first_text(value);
+    };
+    if (signal.text(0) != unit_interface) {
+      take("Result", facts_.result);
+      take("NRestarts", facts_.restarts);
+      return;
     }
-    read();
+    take("ActiveState", facts_.active);
+    take("SubState", facts_.sub);
+    see(facts_.active);
+    UnitFacts seen;
+    seen.active = facts_.active;
+    // The signal is the proof, however short it lasts.
+    if (judge(name_, wanted_, seen, "").what == UnitVerdict::What::holds)
+      return holds(facts_.active);
+    bool moving = facts_.active == "activating" || facts_.active == "deactivating";
+    if (!moving || reading_) return read();
+    state(describe(facts_));
   }
 
   std::string given_, name_, user_, wanted_;

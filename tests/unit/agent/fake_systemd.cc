@@ -204,13 +204,22 @@ void FakeSystemd::signal(std::string_view path, std::string_view interface, std:
 
 void FakeSystemd::tell(std::string_view active) {
   set("ActiveState", active);
-  DbusWriter entry;
-  entry.text("ActiveState").signature("s").text(active);
+  tell_changed("org.freedesktop.systemd1.Service", {"Result", "NRestarts"});
+  tell_changed("org.freedesktop.systemd1.Unit", {"ActiveState", "SubState"});
+}
+
+void FakeSystemd::tell_changed(std::string_view interface,
+                               const std::vector<std::string>& properties) {
+  DbusWriter entries;
+  for (auto& property : properties) {
+    std::lock_guard lock(mutex_);
+    entries.pad(8).text(property);
+    add_variant(entries, property, properties_[property]);
+  }
   DbusWriter body;
-  body.text("org.freedesktop.systemd1.Unit").pad(4);
-  body.number(static_cast<std::uint32_t>(entry.bytes.size())).pad(8);
-  // The entry's own alignment is kept: it begins at a multiple of 8.
-  body.bytes += entry.bytes;
+  body.text(interface).number(static_cast<std::uint32_t>(entries.bytes.size())).pad(8);
+  // The entries' own alignment is kept: they begin at a multiple of 8.
+  body.bytes += entries.bytes;
   body.number(0);
   signal(unit_path, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", body.bytes);
 }
@@ -219,6 +228,13 @@ void FakeSystemd::tell_job_removed(std::string_view unit, std::string_view resul
   DbusWriter body;
   body.number(7).text("/org/freedesktop/systemd1/job/7").text(unit).text(result);
   signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved", "uoss",
+         body.bytes);
+}
+
+void FakeSystemd::tell_unit_new(std::string_view unit) {
+  DbusWriter body;
+  body.text(unit).text(unit_path);
+  signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "UnitNew", "so",
          body.bytes);
 }
 

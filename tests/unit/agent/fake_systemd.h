@@ -37,10 +37,12 @@ class FakeSystemd {
   /// Properties that have not been set are read as an error. Texts of digits go as numbers;
   /// `Job` is (uo).
   void set(std::string_view property, std::string_view value);
-  /// PropertiesChanged of the unit, with its ActiveState.
+  /// PropertiesChanged of the unit and of its type, as things are, with this ActiveState.
   void tell(std::string_view active);
   /// JobRemoved of the unit.
   void tell_job_removed(std::string_view unit, std::string_view result);
+  /// UnitNew, as systemd sends it for an idle unit that it had to load for an answer.
+  void tell_unit_new(std::string_view unit);
   /// Ends all connections, as a daemon-reexec does.
   void drop();
   /// LoadUnit is answered with this D-Bus error.
@@ -55,6 +57,7 @@ class FakeSystemd {
  private:
   void serve();
   void answer(int fd, std::string_view message);
+  void tell_changed(std::string_view interface, const std::vector<std::string>& properties);
   void signal(std::string_view path, std::string_view interface, std::string_view member,
               std::string_view signature, const std::string& body);
 

@@ -108,13 +108,25 @@ TEST_F(AgentUnits, WithAJobAreWaitedForAndTheJobsResultIsTold) {
 TEST_F(AgentUnits, OfAGuestThatIsBootingAreWaitedForWithoutAJob) {
   systemd_->set("SystemState", "initializing");
   auto wait = begin_and_see("inactive, the guest is booting");
-  // Early in the boot everything that ends may have pulled it in.
+  // Early in the boot each target that is reached may have pulled it in.
   systemd_->set("ActiveState", "activating");
   systemd_->set("SubState", "start");
-  systemd_->tell_job_removed("other.service", "done");
+  systemd_->tell_job_removed("sysinit.target", "done");
   until_state(wait, "activating (start)");
   systemd_->tell("active");
   EXPECT_EQ(peer_.wait(wait).result("state"), "active");
+}
+
+TEST_F(AgentUnits, AreNotReadAgainBecauseReadingLoadedThem) {
+  systemd_->set("SystemState", "initializing");
+  auto wait = begin_and_see("inactive, the guest is booting");
+  auto calls = systemd_->calls().size();
+  systemd_->tell_unit_new("x.service");
+  systemd_->tell_job_removed("other.service", "done");
+  systemd_->tell("activating");
+  // The last signal brings along what is told.
+  until_state(wait, "activating (dead)");
+  EXPECT_EQ(systemd_->calls().size(), calls);
 }
 
 TEST_F(AgentUnits, OfAGuestInEmergencyModeAreAnErrorAtOnce) {
