@@ -121,7 +121,8 @@ Spawned::Step run_child(Plan& plan) {
 }
 
 [[gnu::noinline]] pid_t vfork_and_run(Plan& plan) {
-  const pid_t pid = vfork();
+  // posix_spawn can neither change users nor limits nor the controlling terminal.
+  const pid_t pid = vfork();  // NOLINT(bugprone-unsafe-functions)
   if (pid == 0) {
     plan.failed = run_child(plan);
     plan.error = errno;
