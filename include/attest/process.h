@@ -32,6 +32,7 @@ class [[nodiscard]] Process {
   void close_stdin(Here here = Here::current());
   /// The next line that it prints on stdout, without its end; nullopt when nothing more comes.
   /// Throws Error{timeout}: the line may still come later. stderr is kept meanwhile, for wait().
+  /// A line of more than 1 MiB comes in pieces. A command whose reader is slow waits for it.
   std::optional<std::string> read_line(WaitOptions options = {}, Here here = Here::current());
   /// Waits for its end. Returns what was not read yet, the newest 64 MiB of it, and the exit code.
   /// Throws Error{timeout}; the command runs on.

@@ -11,10 +11,6 @@ namespace {
 constexpr std::size_t room_for_output = 1 << 20;          // then the command waits for its reader
 constexpr std::size_t most_kept = std::size_t{64} << 20;  // for wait(), and of stderr always
 
-void keep_newest(std::string& text) {
-  if (text.size() > most_kept + room_for_output) text.erase(0, text.size() - most_kept);
-}
-
 Task<void> end_of(Spawned& spawned) {
   co_await spawned.ended.wait();
   throw Error(Error::Kind::guest,
@@ -37,13 +33,24 @@ Task<void> read_all(std::shared_ptr<Spawned> spawned) {
 
 }  // namespace
 
-bool Spawned::full() const { return waiting == 0 && output.size() >= room_for_output; }
+bool Spawned::full() const { return waiting == 0 && output.size() - taken >= room_for_output; }
 
 void Spawned::take(guest::Process::Chunk chunk) {
+  if (taken > room_for_output)
+    output.erase(0, std::exchange(taken, 0));  // seldom: it moves the rest
   auto& store = chunk.error_output ? error_output : output;
   store += chunk.bytes;
-  keep_newest(store);
+  if (store.size() > most_kept + room_for_output) {
+    store.erase(0, store.size() - most_kept);
+    if (!chunk.error_output) taken = 0;
+  }
   changed.pulse();
+}
+
+std::string Spawned::take_rest() {
+  auto rest = std::exchange(output, {}).substr(taken);
+  taken = 0;
+  return rest;
 }
 
 Task<void> pump(std::shared_ptr<Spawned> spawned, Deadline limit) {
@@ -71,15 +78,20 @@ Task<void> pump(std::shared_ptr<Spawned> spawned, Deadline limit) {
 
 Task<std::optional<std::string>> Spawned::read_line(Deadline deadline) {
   for (;;) {
-    auto end = output.find('\n');
-    if (end != std::string::npos || output.size() >= room_for_output) {
-      std::string line = output.substr(0, end);
-      output.erase(0, end == std::string::npos ? end : end + 1);
+    auto end = output.find('\n', taken);
+    if (end != std::string::npos) {
+      std::string line = output.substr(taken, end - taken);
+      taken = end + 1;
       changed.pulse();
       co_return line;
     }
+    if (full()) {  // a line that long comes in pieces
+      auto piece = take_rest();
+      changed.pulse();
+      co_return piece;
+    }
     if (ended.is_set()) {
-      if (!output.empty()) co_return std::exchange(output, {});
+      if (output.size() > taken) co_return take_rest();
       if (failure) throw *failure;
       co_return std::nullopt;
     }
@@ -98,12 +110,13 @@ Task<CommandResult> Spawned::wait(Deadline deadline) {
     co_await async::within(deadline, "waiting for the end of `" + label + "`", ended.wait());
   if (failure) {
     Error error = *failure;
-    error.attach("stdout, last lines", base::last_lines(output, 30));
+    error.attach("stdout, last lines",
+                 base::last_lines(std::string_view(output).substr(taken), 30));
     error.attach("stderr, last lines", base::last_lines(error_output, 30));
     throw error;
   }
   co_return CommandResult{.exit_code = exit_code,
-                          .output = std::exchange(output, {}),
+                          .output = take_rest(),
                           .error_output = std::exchange(error_output, {}),
                           .duration = duration};
 }

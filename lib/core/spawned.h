@@ -35,6 +35,8 @@ struct Spawned {
 
   void take(guest::Process::Chunk chunk);
   bool full() const;
+  /// stdout that nobody has taken yet; takes all of it.
+  std::string take_rest();
 
   async::Event changed;  ///< pulsed when there is more, or room for more
   async::Event dropped;  ///< the handle is gone
@@ -45,7 +47,8 @@ struct Spawned {
   std::shared_ptr<Running> run;
   std::shared_ptr<guest::Process> process;  ///< null once it has ended
   std::string output, error_output;
-  int waiting = 0;  ///< calls of wait(): read on, whether somebody takes it or not
+  std::size_t taken = 0;  ///< so much of `output` was read by lines
+  int waiting = 0;        ///< calls of wait(): read on, whether somebody takes it or not
   int exit_code = 0;
   std::chrono::milliseconds duration{0};
   std::optional<Error> failure;
