@@ -103,7 +103,7 @@ class Connection::Stream final : public Output {
   void finish(AgentFrameType type, const AgentFields& fields) {
     if (std::exchange(over_, true)) return;
     connection_.send(proto::agent_frame(type, id_, fields.encode()));
-    connection_.bury(id_);
+    connection_.ended_.push_back(id_);
   }
 
   Connection& connection_;
@@ -304,13 +304,13 @@ void Connection::fail(std::uint32_t stream, std::string_view kind, std::string_v
                           AgentFields{{"kind", kind}, {"text", text}}.encode()));
 }
 
-// The operation may be the caller.
-void Connection::bury(std::uint32_t id) {
-  services_.loop.later([this, id, alive = std::weak_ptr(alive_)] {
-    if (alive.expired()) return;
+// Their operations were the callers when they ended. What they leave behind is cleared away before
+// the host hears of their end.
+void Connection::bury_ended() {
+  for (auto id : std::exchange(ended_, {})) {
     auto found = streams_.find(id);
     if (found != streams_.end() && found->second->over()) streams_.erase(found);
-  });
+  }
 }
 
 void Connection::end_session() {
@@ -338,6 +338,7 @@ void Connection::flush() {
   // Streams take their turns as soon as there is room, so that a fast reader never waits for us.
   for (int rounds = 0; rounds < 16 && !closed_; ++rounds) {
     blocked_ = false;
+    bury_ended();
     while (!closed_ && sent_ < outbox_.size()) {
       const auto count = write(out_, outbox_.data() + sent_, outbox_.size() - sent_);
       if (count < 0 && errno == EINTR) continue;

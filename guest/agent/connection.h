@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace attest::agent {
 
@@ -56,7 +57,7 @@ class Connection {
   void flush();
   void update_watch();
   void give_turns();
-  void bury(std::uint32_t stream);
+  void bury_ended();
   void close(int error);
 
   Services services_;
@@ -74,6 +75,7 @@ class Connection {
   bool blocked_ = false;  // the last write left something
   std::uint32_t watched_ = 0;
   std::unordered_map<std::uint32_t, std::unique_ptr<Stream>> streams_;
+  std::vector<std::uint32_t> ended_;  // streams whose operations are to be destroyed
   std::deque<std::uint32_t> hungry_;  // streams that wait for room, in order
   std::uint32_t turn_ = 0;            // the stream whose on_room() runs
 };
