@@ -36,10 +36,7 @@ class Write : public Operation {
         parents_(fields.get("parents") == "1"),
         mode_given_(fields.has("mode")),
         mode_(parse_mode(fields.get("mode", "0644"))) {}
-  ~Write() override {
-    if (file_) loop_.forget(file_.get());
-    if (!unfinished_.empty()) unlink(unfinished_.c_str());
-  }
+  ~Write() override { discard(); }
 
   void start() override {
     if (refuse_path(path_, out_)) return;
@@ -69,7 +66,10 @@ class Write : public Operation {
     ended_ = true;
     if (waiting_.empty()) finish();
   }
-  void on_cancel() override { out_.error("timeout", "writing '" + path_ + "' was given up"); }
+  void on_cancel() override {
+    discard();
+    out_.error("timeout", "writing '" + path_ + "' was given up");
+  }
 
  private:
   int open_it() {
@@ -131,9 +131,16 @@ class Write : public Operation {
     out_.done(AgentFields().add("size", size_));
   }
 
-  void fail(int code) {
+  // Before the host hears of it: it may look at once.
+  void discard() {
     if (file_) loop_.forget(file_.get());
     file_.reset();
+    if (!unfinished_.empty()) unlink(unfinished_.c_str());
+    unfinished_.clear();
+  }
+
+  void fail(int code) {
+    discard();
     auto text = cannot("write", path_, code);
     if (size_ > 0 || code == ENOSPC || code == EDQUOT)
       text += ", after " + std::to_string(size_) + " bytes";

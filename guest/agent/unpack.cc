@@ -61,7 +61,11 @@ class Unpack : public Operation {
     ended_ = true;
     if (!busy_) work();
   }
-  void on_cancel() override { out_.error("timeout", "unpacking '" + path_ + "' was given up"); }
+  void on_cancel() override {
+    over_ = true;
+    drop_file();
+    out_.error("timeout", "unpacking '" + path_ + "' was given up");
+  }
 
  private:
   void work() {
@@ -89,6 +93,7 @@ class Unpack : public Operation {
     out_.consumed(std::exchange(pending_, 0));
     if (decoder_.broken().empty() && !ended_) return;
     over_ = true;
+    drop_file();
     out_.error("protocol",
                "the tree for '" + path_ + "' is broken: " +
                    (decoder_.broken().empty() ? "its end is missing" : decoder_.broken()));
