@@ -24,10 +24,11 @@ struct Command {
   std::vector<std::string> argv;  ///< a program and its arguments, run without a shell
   bool strict = true;             ///< set -euo pipefail for `shell`
   std::map<std::string, std::string> env = {};  ///< on top of the guest's
-  std::string label = {};                 ///< what messages call it; empty: its own first line
-  std::string user = {};                  ///< empty: root
-  std::string cwd = {};                   ///< empty: /tmp
-  std::optional<std::string> input = {};  ///< stdin; nullopt: /dev/null
+  std::string label = {};  ///< what messages call it; empty: its own first line
+  std::string user = {};   ///< empty: root
+  std::string cwd = {};    ///< empty: /tmp
+  /// stdin; nullopt: /dev/null. For spawn() it begins a pipe, which there is in any case.
+  std::optional<std::string> input = {};
 };
 
 /// A command under way. Destroying it ends the command: SIGTERM to its process group, then SIGKILL.

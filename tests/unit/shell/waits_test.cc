@@ -132,7 +132,7 @@ TEST_P(Waits, ForAUnitEndAtOnceWhenItIsInactiveWithoutJobs) {
 TEST_P(Waits, ForAUnitGoOnWhileJobsArePendingAndSayTheLastState) {
   fake_systemd("ActiveState=inactive\nSubState=dead\nJob=0\nLoadState=loaded\n");
   peer.sh("echo '12 y.service start running' >/run/jobs");
-  auto error = error_of(wait_for_unit(*peer.guest, "x.service", {}, in(1s)));
+  auto error = error_of(wait_for_unit(*peer.guest, "x.service", {}, in(3s)));
   EXPECT_EQ(error.kind(), Kind::timeout);
   EXPECT_THAT(error.what(),
               HasSubstr("for unit 'x.service' to become active; last state: inactive (dead)"));
