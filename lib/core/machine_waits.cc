@@ -2,8 +2,6 @@
 #include "attest/machine.h"
 #include "lib/core/machine_impl.h"
 #include "lib/guest/poll.h"
-#include "lib/guest/ports.h"
-#include "lib/guest/units.h"
 
 namespace attest {
 namespace {
@@ -20,20 +18,12 @@ journalctl -b SYSLOG_IDENTIFIER=systemd 2>/dev/null | grep -q 'Reached target Cu
 }  // namespace
 
 void Machine::wait_for_unit(std::string_view unit, UnitOptions options, Here here) {
-  impl_->in_guest(impl_->wait_limit(options.timeout), Evidence::units_and_journal, here,
-                  [unit = std::string(unit), options](guest::Guest& guest, Deadline deadline) {
-                    return guest::wait_for_unit(guest, unit, options, deadline);
-                  });
+  impl_->wait_for({guest::UnitActive{std::string(unit), options.user}}, options.timeout, here);
 }
 
 void Machine::wait_for_open_port(int port, PortOptions options, Here here) {
-  if (options.udp)
-    return impl_->wait_for({guest::PortOpen{port, options.address, true, false}}, options.timeout,
-                           here);
-  impl_->in_guest(impl_->wait_limit(options.timeout), Evidence::units_and_journal, here,
-                  [port, options](guest::Guest& guest, Deadline deadline) {
-                    return guest::wait_for_open_port(guest, port, options, deadline);
-                  });
+  impl_->wait_for({guest::PortOpen{port, options.address, options.udp, false}}, options.timeout,
+                  here);
 }
 
 void Machine::wait_for_closed_port(int port, PortOptions options, Here here) {

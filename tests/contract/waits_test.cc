@@ -61,7 +61,9 @@ TEST_P(Waits, AnIntervalIsKept) {
 
 TEST_P(Waits, ConsoleTextFromBeforeCounts) {
   alpha().start();
-  EXPECT_NE(alpha().wait_for_console_text("connecting to host|Linux version|login:"), "");
+  // The loopback machine says this by itself; its /dev/console would be the host's.
+  if (GetParam() != "loopback") alpha().succeed("echo 'connecting to host...' >/dev/console");
+  EXPECT_THAT(alpha().wait_for_console_text("connecting to \\w+"), HasSubstr("to host..."));
   auto text = error_of(Error::Kind::timeout,
                        [&] { alpha().wait_for_console_text("n[e]ver", {.timeout = 100ms}); });
   EXPECT_THAT(text, HasSubstr("'n[e]ver' on the console"));
