@@ -56,6 +56,8 @@ ln -sfn /lib/systemd/system/systemd-networkd.service "$wants/systemd-networkd.se
 ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
 mkdir -p "$tree/etc/systemd/system/sysinit.target.wants"
 ln -sfn ../attest-agent.service "$tree/etc/systemd/system/sysinit.target.wants/attest-agent.service"
+mkdir -p "$tree/etc/systemd/system/basic.target.wants"
+ln -sfn ../attest-network.service "$tree/etc/systemd/system/basic.target.wants/attest-network.service"
 # As nixpkgs' test machines have it: root without a password, for emergency mode and su.
 sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
 # Empty, not "uninitialized": systemd makes one up at each boot, without first-boot actions.
