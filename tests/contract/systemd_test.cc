@@ -57,7 +57,9 @@ TEST_P(Systemd, TheJournalIsReadAndFollowed) {
 }
 
 TEST_P(Systemd, AFailedUnitEndsTheWaitAtOnce) {
-  alpha().write_file("/run/systemd/system/broken.service", "[Service]\nExecStart=/bin/false\n");
+  // A simple one would be active for a moment.
+  alpha().write_file("/run/systemd/system/broken.service",
+                     "[Service]\nType=oneshot\nExecStart=/bin/false\n");
   alpha().systemctl("daemon-reload");
   alpha().systemctl("start --no-block broken.service");
   auto text = error_of(Error::Kind::guest, [&] { alpha().wait_for_unit("broken.service"); });
