@@ -60,14 +60,14 @@ int main(int argc, char** argv) {
   for (int i = 0; i < count; ++i) {
     raw_in.push_back(guest.transfer_ms('i', size));
     channel_in.push_back(guest.transfer_ms('I', size));
-    in.push_back(bench::time_ms([&] { machine.copy_from_host(file, "/run/data"); }));
+    in.push_back(bench::time_ms([&] { machine.copy_from_host(file, "/run/bench/data"); }));
     raw_out.push_back(guest.transfer_ms('o', size));
     channel_out.push_back(guest.transfer_ms('O', size));
     guest.ask('F');
-    out.push_back(bench::time_ms([&] { back = machine.copy_from_machine("/run/data"); }));
+    out.push_back(bench::time_ms([&] { back = machine.copy_from_machine("/run/bench/data"); }));
     if (std::filesystem::file_size(back) != size) return 1;
     std::filesystem::remove(back);
-    machine.succeed("rm /run/data");
+    machine.succeed("rm /run/bench/data");
   }
   double growth = peak_mb() - before;
   std::filesystem::remove_all(dir);

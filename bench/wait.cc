@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
   const Case cases[] = {
       {"port", [](auto& m) { m.wait_for_open_port(7777, {.timeout = 60s}); }, 'p',
        [](auto& g) { g.ask('P'); }},
-      {"file", [](auto& m) { m.wait_for_file("/run/bench-file", {.timeout = 60s}); }, 'f',
+      {"file", [](auto& m) { m.wait_for_file("/run/bench/file", {.timeout = 60s}); }, 'f',
        [](auto& g) { g.ask('F'); }},
       {"unit", [](auto& m) { m.wait_for_unit("bench.service", {.timeout = 60s}); }, 'n',
        [](auto& g) {

@@ -36,15 +36,12 @@ std::string network_file(const Nic& nic) {
   // LinkLocalAddressing: without a link-local address the kernel does not send the probes that
   // keep a neighbour entry alive, nor multicast reports; DAD is off, so it costs no wait.
   // ConfigureWithoutCarrier: addresses are there before the switch is, and stay when a test
-  // unplugs the link. RequiredForOnline: no unit waits for a VLAN without peers.
+  // unplugs the link.
   return "[Match]\n"
          "MACAddress=" +
          nic.mac +
          "\n"
          "Kind=!vlan bridge bond team macvlan ipvlan\n"
-         "\n"
-         "[Link]\n"
-         "RequiredForOnline=no\n"
          "\n"
          "[Network]\n"
          "Address=" +
