@@ -51,7 +51,7 @@ struct BackendContext {
   /// attest-agent's program, for machines that get it from outside; empty: there is none. Outlives
   /// the backend.
   std::string_view agent = {};
-  std::filesystem::path work_dir;     ///< exists, short, private to the machine
+  std::filesystem::path work_dir;  ///< exists, short, private to the machine
   /// Where disks and whatever else the guest writes belong: work_dir, or with keep_machine_state a
   /// directory that the next run finds again (<output>/<machine>/state).
   std::filesystem::path state_dir;

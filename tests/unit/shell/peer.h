@@ -62,7 +62,8 @@ inline base::Fd agent_file() {
   auto binary = agent_binary();
   if (::write(file, binary.data(), binary.size()) != static_cast<ssize_t>(binary.size()))
     throw Error(Error::Kind::host, "no file for the agent");
-  base::Fd readable(::open(("/proc/self/fd/" + std::to_string(file)).c_str(), O_RDONLY | O_CLOEXEC));
+  base::Fd readable(
+      ::open(("/proc/self/fd/" + std::to_string(file)).c_str(), O_RDONLY | O_CLOEXEC));
   ::close(file);
   return readable;
 }
