@@ -18,14 +18,15 @@ using Kind = Error::Kind;
 constexpr std::size_t small_input = 2 << 10;  // such a line is read by the shell, byte for byte
 
 // The guest's side of one process: a directory with o, e (files), i (fifo), p (pid). A holder keeps
-// the fifo open between two writes.
+// the fifo open between two writes, from before the first one: it inherits it.
 struct Site {
   std::string folder, holder;
 };
 
 constexpr std::string_view make_site = R"sh(umask 077
 d=$(mktemp -d)&&mkfifo $d/i&&: >$d/o&&: >$d/e||exit 1
-(exec sleep 2147483647 >$d/i) </dev/null >/dev/null 2>&1 &
+exec 3<>$d/i
+sleep 2147483647 <&3 3>&- >/dev/null 2>&1 &
 echo $! $d
 )sh";
 
