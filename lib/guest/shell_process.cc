@@ -55,9 +55,11 @@ Task<void> clean(std::shared_ptr<ShellChannel> channel, std::shared_ptr<ShellRun
   co_await ask(channel, text, Deadline::after(10s));
 }
 
-Task<void> end_of_input(std::shared_ptr<ShellRun> run) {
+// A reader that ends while it is written to has had what it wanted.
+Task<void> end_of_input(std::shared_ptr<ShellRun> run, std::shared_ptr<bool> ended) {
   co_await ShellChannel::wait_ended(run, Deadline::never());
-  throw Error(Kind::guest, "it has ended and takes no more input");
+  *ended = true;
+  throw Error(Kind::guest, "it has ended");
 }
 
 class ShellProcess final : public Process {
@@ -102,6 +104,7 @@ class ShellProcess final : public Process {
     const auto run = run_;
     if (closed_) throw Error(Kind::usage, "the stdin of " + name_ + " was closed before");
     const auto step = "writing to " + name_;
+    const auto ended = std::make_shared<bool>(false);
     try {
       if (run->ended()) throw Error(Kind::guest, "it has ended and takes no more input");
       // Opened for both directions, or the writer would wait for a reader that may be gone.
@@ -113,8 +116,9 @@ class ShellProcess final : public Process {
         co_await append(channel, file, bytes, Deadline::never());
         text += "cat " + file + " >&3;rm -f " + file;
       }
-      co_await async::unless(end_of_input(run), ask(channel, text, Deadline::never()));
+      co_await async::unless(end_of_input(run, ended), ask(channel, text, Deadline::never()));
     } catch (Error& error) {
+      if (*ended) co_return;
       error.during(step);
       throw;
     }

@@ -66,10 +66,5 @@ TEST_P(Systemd, AFailedUnitEndsTheWaitAtOnce) {
   EXPECT_THAT(text, HasSubstr("broken.service"));
 }
 
-TEST_P(Systemd, TypingReachesTheConsole) {
-  alpha().start();
-  alpha().send_console("\n");
-}
-
 }  // namespace
 }  // namespace attest
