@@ -80,10 +80,12 @@ TEST_F(Guests, AreReadyAsConfigured) {
 }
 
 TEST_F(Guests, AFailedUnitEndsTheWaitAtOnceWithItsJournal) {
+  // A oneshot: a simple service would be active for a moment, which the wait would see.
   auto& left = machine("left");
   left.succeed(R"(
     cat >/run/systemd/system/broken.service <<EOF
     [Service]
+    Type=oneshot
     ExecStart=sh -c 'echo the reason is here; exit 3'
     EOF
     systemctl daemon-reload
