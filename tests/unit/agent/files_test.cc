@@ -191,11 +191,14 @@ TEST_F(AgentFiles, WriteReplacesAProgramThatRuns) {
   std::filesystem::copy("/bin/sleep", path("sleep"));
   pid_t child = fork();
   if (child == 0) {
-    execl(path("sleep").c_str(), "sleep", "60", nullptr);
+    // It is busy for as long as the loop below has it open.
+    do {
+      execl(path("sleep").c_str(), "sleep", "60", nullptr);
+    } while (errno == ETXTBSY);
     _exit(1);
   }
   // Until it runs, it may be written to.
-  while (base::Fd(::open(path("sleep").c_str(), O_WRONLY))) sched_yield();
+  while (base::Fd(::open(path("sleep").c_str(), O_WRONLY))) usleep(1000);
   EXPECT_EQ(write({{"op", "write"}, {"path", path("sleep")}}, "new").result("size"), "3");
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
