@@ -1,5 +1,6 @@
 // How a machine goes down: in order, by its plug, by itself, or to come up again.
 #include "lib/core/machine_impl.h"
+#include "lib/core/spawned.h"
 
 #include <chrono>
 
@@ -119,6 +120,9 @@ Task<void> Machine::Impl::wait_for_shutdown(std::chrono::milliseconds limit) {
 Task<void> Machine::Impl::close() {
   ended_ = true;
   co_await pull_plug("its driver ended");
+  // Their handles may live on; what they have on the loop may not.
+  for (auto& one : std::exchange(spawned_, {}))
+    if (auto spawned = one.lock()) co_await core::Spawned::wait_ended(spawned->signals);
   *listening_ = false;
   backend_.reset();
 }

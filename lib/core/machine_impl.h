@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace attest {
 namespace core {
@@ -155,6 +156,7 @@ struct Machine::Impl {
   /// False once nobody takes console text any more; shared with what the backend holds.
   std::shared_ptr<bool> listening_ = std::make_shared<bool>(true);
   async::Mutex lifecycle_;
+  std::vector<std::weak_ptr<core::Spawned>> spawned_;  ///< commands that outlived their call
   std::optional<Error> boot_failure_;
   bool ended_ = false;  ///< close() was called
 };

@@ -20,6 +20,8 @@ Task<std::shared_ptr<core::Spawned>> Machine::Impl::spawn(
   spawned->run = run;
   auto end = limit ? fleet.limit(*limit) : Deadline::never();
   asio::co_spawn(fleet.loop.executor(), core::pump(spawned, end), [](std::exception_ptr) {});
+  std::erase_if(spawned_, [](auto& one) { return one.expired(); });
+  spawned_.push_back(spawned);
   co_return spawned;
 }
 

@@ -12,19 +12,24 @@ constexpr std::size_t room_for_output = 1 << 20;          // then the command wa
 constexpr std::size_t most_kept = std::size_t{64} << 20;  // for wait(), and of stderr always
 
 Task<void> end_of(Spawned& spawned) {
-  co_await spawned.ended.wait();
+  co_await Spawned::wait_ended(spawned.signals);
   throw Error(Error::Kind::guest,
               "command `" + spawned.label + "` has ended and reads nothing more");
 }
 
+Task<void> change_of(std::shared_ptr<Spawned::Signals> signals) {
+  if (signals) co_await signals->changed.next();
+}
+
 Task<void> drop_of(std::shared_ptr<Spawned> spawned) {
-  co_await spawned->dropped.wait();
+  auto signals = spawned->signals;
+  co_await signals->dropped.wait();
   throw Error(Error::Kind::usage, "the handle of `" + spawned->label + "` was dropped");
 }
 
 Task<void> read_all(std::shared_ptr<Spawned> spawned) {
   for (;;) {
-    while (spawned->full()) co_await spawned->changed.next();
+    while (spawned->full()) co_await change_of(spawned->signals);
     auto chunk = co_await spawned->process->read();
     if (!chunk) co_return;
     spawned->take(std::move(*chunk));
@@ -32,6 +37,14 @@ Task<void> read_all(std::shared_ptr<Spawned> spawned) {
 }
 
 }  // namespace
+
+Task<void> Spawned::wait_ended(std::shared_ptr<Signals> signals) {
+  if (signals) co_await signals->ended.wait();
+}
+
+void Spawned::pulse() {
+  if (signals) signals->changed.pulse();
+}
 
 bool Spawned::full() const { return waiting == 0 && output.size() - taken >= room_for_output; }
 
@@ -44,7 +57,7 @@ void Spawned::take(guest::Process::Chunk chunk) {
     store.erase(0, store.size() - most_kept);
     if (!chunk.error_output) taken = 0;
   }
-  changed.pulse();
+  pulse();
 }
 
 std::string Spawned::take_rest() {
@@ -72,8 +85,9 @@ Task<void> pump(std::shared_ptr<Spawned> spawned, Deadline limit) {
   spawned->process.reset();
   spawned->run.reset();
   spawned->running = false;
-  spawned->ended.set();
-  spawned->changed.pulse();
+  auto signals = std::exchange(spawned->signals, nullptr);
+  signals->ended.set();
+  signals->changed.pulse();
 }
 
 Task<std::optional<std::string>> Spawned::read_line(Deadline deadline) {
@@ -82,20 +96,20 @@ Task<std::optional<std::string>> Spawned::read_line(Deadline deadline) {
     if (end != std::string::npos) {
       std::string line = output.substr(taken, end - taken);
       taken = end + 1;
-      changed.pulse();
+      pulse();
       co_return line;
     }
     if (full()) {  // a line that long comes in pieces
       auto piece = take_rest();
-      changed.pulse();
+      pulse();
       co_return piece;
     }
-    if (ended.is_set()) {
+    if (!signals) {
       if (output.size() > taken) co_return take_rest();
       if (failure) throw *failure;
       co_return std::nullopt;
     }
-    co_await async::within(deadline, "waiting for a line of `" + label + "`", changed.next());
+    co_await async::within(deadline, "waiting for a line of `" + label + "`", change_of(signals));
   }
 }
 
@@ -105,9 +119,9 @@ Task<CommandResult> Spawned::wait(Deadline deadline) {
     explicit Count(int& count_) : count(count_) { ++count; }
     ~Count() { --count; }
   } counted(waiting);
-  changed.pulse();
-  if (!ended.is_set())
-    co_await async::within(deadline, "waiting for the end of `" + label + "`", ended.wait());
+  pulse();
+  if (signals)
+    co_await async::within(deadline, "waiting for the end of `" + label + "`", wait_ended(signals));
   if (failure) {
     Error error = *failure;
     error.attach("stdout, last lines",
@@ -143,8 +157,10 @@ Task<void> Spawned::signal(int number) {
 Task<void> Spawned::drop(bool detach) {
   if (detach) detached = true;
   if (detach && process) process->detach();
-  dropped.set();
-  co_await ended.wait();
+  auto kept = signals;
+  if (!kept) co_return;
+  kept->dropped.set();
+  co_await wait_ended(kept);
 }
 
 }  // namespace attest::core

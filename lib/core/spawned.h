@@ -16,10 +16,17 @@ namespace attest::core {
 
 /// Shared by the handle and by the coroutine that reads; loop thread only, except `running`.
 struct Spawned {
+  /// What coroutines wait for. Each holds them while it does; pump() lets go of them at its end, so
+  /// that a handle which outlives the driver holds nothing of its loop.
+  struct Signals {
+    explicit Signals(asio::any_io_executor loop) : changed(loop), dropped(loop), ended(loop) {}
+    async::Event changed;  ///< pulsed when there is more, or room for more
+    async::Event dropped;  ///< the handle is gone
+    async::Event ended;    ///< nothing more comes
+  };
+
   Spawned(asio::any_io_executor loop, std::string machine_, std::string label_)
-      : changed(loop),
-        dropped(loop),
-        ended(loop),
+      : signals(std::make_shared<Signals>(loop)),
         machine(std::move(machine_)),
         label(std::move(label_)) {}
 
@@ -33,14 +40,16 @@ struct Spawned {
   /// Ends the command, or (after guest::Process::detach()) lets go of it.
   Task<void> drop(bool detach);
 
+  /// Returns when nothing more comes.
+  static Task<void> wait_ended(std::shared_ptr<Signals> signals);
+
   void take(guest::Process::Chunk chunk);
+  void pulse();
   bool full() const;
   /// stdout that nobody has taken yet; takes all of it.
   std::string take_rest();
 
-  async::Event changed;  ///< pulsed when there is more, or room for more
-  async::Event dropped;  ///< the handle is gone
-  async::Event ended;    ///< nothing more comes
+  std::shared_ptr<Signals> signals;  ///< null once nothing more comes
   const std::string machine, label;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   // A guest's process ends before the guest does.

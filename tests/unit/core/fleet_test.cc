@@ -37,9 +37,9 @@ TEST_F(Later, ItsNumberFollowsThoseOfTheConfig) {
 TEST_F(Later, ItMayBringAVlanOfItsOwn) {
   make({"web"});
   driver->start_all();
-  auto config = fake();
-  config.vlans = {7};
-  driver->create_machine("aside", config).start();
+  auto added = fake();
+  added.vlans = {7};
+  driver->create_machine("aside", added).start();
   EXPECT_TRUE(std::filesystem::exists(fakes.context("aside").network.at(0).socket));
 }
 
@@ -48,13 +48,13 @@ TEST_F(Later, ABadOneIsRefused) {
   auto text = error_of(Error::Kind::usage, [&] { driver->create_machine("web", fake()); });
   EXPECT_THAT(text, HasSubstr("there is a machine 'web' already"));
   error_of(Error::Kind::usage, [&] { driver->create_machine("No Name", fake()); });
-  auto config = fake();
-  config.backend = "fak";
-  text = error_of(Error::Kind::usage, [&] { driver->create_machine("aside", config); });
+  auto added = fake();
+  added.backend = "fak";
+  text = error_of(Error::Kind::usage, [&] { driver->create_machine("aside", added); });
   EXPECT_THAT(text, HasSubstr("did you mean 'fake'?"));
-  config = fake();
-  config.vlans = {300};
-  error_of(Error::Kind::usage, [&] { driver->create_machine("aside", config); });
+  added = fake();
+  added.vlans = {300};
+  error_of(Error::Kind::usage, [&] { driver->create_machine("aside", added); });
   EXPECT_EQ(driver->machines().size(), 1u);
 }
 
