@@ -3,6 +3,7 @@
 #include "attest/backend.h"
 #include "lib/async/all.h"
 #include "lib/base/text.h"
+#include "lib/core/failure.h"
 #include "lib/core/fleet.h"
 #include "lib/core/machine_impl.h"
 
@@ -51,16 +52,6 @@ Task<void> core::Fleet::begin() {
 
 namespace {
 
-Error error_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& e) {
-    return e;
-  } catch (const std::exception& e) {
-    return Error(Error::Kind::host, e.what());
-  }
-}
-
 // One failure as it is; several with their machines' names, in one Error.
 void throw_joined(const std::string& what,
                   const std::vector<std::pair<std::string, Machine::Impl*>>& all,
@@ -69,7 +60,7 @@ void throw_joined(const std::string& what,
   std::vector<std::string> failed;
   for (std::size_t i = 0; i < failures.size(); ++i) {
     if (!failures[i]) continue;
-    errors.push_back(error_of(failures[i]));
+    errors.push_back(core::error_of(failures[i]));
     failed.push_back(all[i].first);
   }
   if (errors.empty()) return;

@@ -2,6 +2,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/text.h"
+#include "lib/core/failure.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/diagnosis.h"
 #include "lib/guest/ready.h"
@@ -14,17 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 constexpr std::size_t console_lines_in_errors = 30;
 constexpr std::size_t journal_lines_in_errors = 30;
-
-// `failure` as an Error; what is none is the host's fault.
-Error error_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& e) {
-    return e;
-  } catch (const std::exception& e) {
-    return Error(Error::Kind::host, e.what());
-  }
-}
 
 }  // namespace
 
@@ -114,7 +104,7 @@ Task<void> Machine::Impl::start() {
   if (run->watching) co_await run->watched.wait();
   running_.reset();
   console_.finish();
-  auto error = error_of(failure).during("booting machine '" + name + "'");
+  auto error = core::error_of(failure).during("booting machine '" + name + "'");
   attach_console(error);
   if (fleet.end && fleet.end->passed())
     error.during("the whole run was out of time (timeouts.global)");
@@ -142,7 +132,7 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   } catch (...) {
     failure = std::current_exception();
   }
-  auto error = error_of(failure);
+  auto error = core::error_of(failure);
   if (error.kind() == Error::Kind::guest) {
     if (!run->doomed.is_set()) co_await look_for_cause(run);
     if (run->doomed.is_set())
