@@ -30,10 +30,6 @@ Fd unix_socket() {
 
 }  // namespace
 
-void Fd::reset(int raw) noexcept {
-  if (int old = std::exchange(raw_, raw); old >= 0) ::close(old);
-}
-
 std::pair<Fd, Fd> stream_pair() {
   int ends[2];
   check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "making a socket pair");

@@ -1,33 +1,11 @@
 // Owned file descriptors. Everything that opens one returns an Fd.
 #pragma once
+#include "lib/base/owned_fd.h"
+
 #include <string>
 #include <utility>
 
 namespace attest::base {
-
-/// Owns one file descriptor. Move-only; closing never throws.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int raw) noexcept : raw_(raw) {}
-  Fd(Fd&& other) noexcept : raw_(other.release()) {}
-  Fd& operator=(Fd&& other) noexcept {
-    reset(other.release());
-    return *this;
-  }
-  ~Fd() { reset(); }
-
-  int get() const noexcept { return raw_; }
-  explicit operator bool() const noexcept { return raw_ >= 0; }
-
-  /// Gives the descriptor away; the caller must close it.
-  [[nodiscard]] int release() noexcept { return std::exchange(raw_, -1); }
-  /// Closes what is held and takes `raw` instead.
-  void reset(int raw = -1) noexcept;
-
- private:
-  int raw_ = -1;
-};
 
 /// A connected pair of close-on-exec unix stream sockets. Throws Error{host}.
 std::pair<Fd, Fd> stream_pair();
