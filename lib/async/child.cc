@@ -2,6 +2,7 @@
 
 #include "lib/base/sys_error.h"
 
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/process/v2/environment.hpp>
 #include <boost/process/v2/posix/default_launcher.hpp>
 #include <boost/process/v2/process.hpp>
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,8 +112,19 @@ std::string find_program(const std::string& program) {
 }
 
 struct Child::Impl {
-  Impl(asio::any_io_executor loop, process::process started)
-      : handle(std::move(started)), pid(handle.id()), ended(loop) {}
+  Impl(asio::any_io_executor loop, pid_t started) : pid(started), exits(loop), ended(loop) {}
+
+  // Returns once the process is reaped, by this or by kill(). Not Boost.Process's own wait: it
+  // takes one readiness of the pidfd as the end and then blocks the whole loop in waitpid(), but
+  // Asio 1.24 tells of readiness that belonged to a descriptor which was closed a moment before
+  // (its place in the reactor is used again at once).
+  static Task<void> reap(std::shared_ptr<Impl> self) {
+    while (!self->ended.is_set()) {
+      co_await self->exits.async_wait(asio::posix::descriptor_base::wait_read, asio::use_awaitable);
+      int status = 0;
+      if (::waitpid(self->pid, &status, WNOHANG) == self->pid) self->finish(status);
+    }
+  }
 
   void finish(int status) {
     if (ended.is_set()) return;
@@ -119,8 +132,8 @@ struct Child::Impl {
     ended.set();
   }
 
-  process::process handle;
   pid_t pid;
+  asio::posix::stream_descriptor exits;  ///< a pidfd
   Event ended;
   ExitStatus exit;
 };
@@ -157,15 +170,17 @@ Child::Child(asio::any_io_executor loop, ChildSpec spec) {
   auto started = launcher(loop, failure, program, arguments,
                           process::process_start_dir(cwd.string()), Hook{&spec});
   if (failure) throw base::sys_error("starting '" + program + "'", failure.value());
-  impl_ = std::make_shared<Impl>(loop, std::move(started));
-
-  auto reap = [](std::shared_ptr<Impl> self) -> Task<void> {
-    auto [failed, folded] = co_await self->handle.async_wait(asio::as_tuple(asio::use_awaitable));
-    // Not `folded`: Boost has folded exit codes and signals into one number there.
-    if (!failed) self->finish(self->handle.native_exit_code());
-  };
-  // Nothing is swallowed: the only failure is "already reaped", which kill() has then recorded.
-  asio::co_spawn(loop, reap(impl_), [](std::exception_ptr) {});
+  auto handle = started.detach();  // else its destructor would end the process
+  impl_ = std::make_shared<Impl>(loop, handle.id());
+  base::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, handle.id(), 0)));
+  if (!pidfd) {
+    auto number = errno;
+    kill();
+    throw base::sys_error("watching '" + program + "'", number);
+  }
+  impl_->exits.assign(pidfd.release());
+  // Nothing is swallowed: the only failure is the loop's end.
+  asio::co_spawn(loop, Impl::reap(impl_), [](std::exception_ptr) {});
 }
 
 Child::~Child() {
@@ -195,8 +210,9 @@ void Child::kill() noexcept {
   pid_t reaped;
   do reaped = ::waitpid(impl_->pid, &status, 0);
   while (reaped == -1 && errno == EINTR);
-  // -1: the reaping coroutine was faster and its completion is still queued.
   impl_->finish(reaped == impl_->pid ? status : SIGKILL);
+  boost::system::error_code ignored;
+  impl_->exits.close(ignored);  // ends the coroutine that reaps
 }
 
 }  // namespace attest::async

@@ -53,6 +53,31 @@ TEST(Child, HasACleanSignalMask) {
             "SigBlk:\t0000000000000000\n");
 }
 
+// Readiness of what was closed must not be taken for the end of a process that began afterwards.
+TEST(Child, DoesNotHoldTheLoopUpWhileItRuns) {
+  Loop loop;
+  auto round = [](asio::any_io_executor executor) -> Task<void> {
+    {
+      auto [ours, theirs] = base::make_pipe();
+      ChildSpec spec{.argv = {"true"}};
+      spec.fds.emplace(1, std::move(theirs));
+      Child ending(executor, std::move(spec));
+      auto stream = make_stream(executor, std::move(ours));
+      char buffer[16];
+      co_await stream->read_some(buffer);
+    }
+    ChildSpec spec{.argv = {"sleep", "5"}};
+    Child running(executor, std::move(spec));
+    asio::steady_timer timer(executor, std::chrono::milliseconds(5));
+    co_await timer.async_wait(asio::use_awaitable);
+  };
+  for (int i = 0; i < 100; ++i) {
+    auto begun = std::chrono::steady_clock::now();
+    loop.run(round(loop.executor()));
+    ASSERT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4)) << "round " << i;
+  }
+}
+
 TEST(Child, SaysHowItEnded) {
   Loop loop;
   auto run = [](asio::any_io_executor executor) -> Task<ExitStatus> {
