@@ -28,16 +28,16 @@ _at_nap(){ sleep $1 2>/dev/null & wait $!||sleep 1;}
 _at_watch(){ sleep $1 & trap "kill $!" TERM;wait $!&&kill -s USR1 $_at_j;}
 fi
 _at_report(){ printf '\nattempts %s code %s\n' $_at_n $_at_r >&2;[ -z "$_at_z" ]||{ cat <&4 >&6;cat <&5 >&7;};}
-_at_late(){ trap '' TERM USR1;kill -s TERM 0;[ -z "$_at_p" ]||{ _at_r=-1;_at_nap 0.02;kill -s KILL $_at_p 2>/dev/null;};_at_report;exit 4;}
+_at_late(){ trap '' TERM USR1;kill -s TERM 0;[ -z "$_at_p" ]||{ _at_r=-1;_at_nap 0.02;kill -s KILL $_at_p 2>/dev/null;[ -s /proc/self/fd/1 ]||[ -z "$_at_q" ]||echo "$_at_q";};_at_report;exit 4;}
 read -r _at_j _at_x </proc/self/stat
 _at_z=;[ -f /proc/self/fd/1 ]||{ _at_z=$(mktemp -d)&&exec 6>&1 7>&2 >$_at_z/o 2>$_at_z/e 4<$_at_z/o 5<$_at_z/e;rm -rf "$_at_z";}
-_at_n=0 _at_i=5 _at_p= _at_r=0
+_at_n=0 _at_i=5 _at_p= _at_q= _at_r=0
 trap _at_late USR1
 _at_watch $_at_t 2>/dev/null & _at_w=$!
 while :;do
 exec >/proc/self/fd/1 2>/proc/self/fd/2
 _at_n=$((_at_n+1))
-(unset -f _at_nap _at_watch _at_report _at_late;eval "unset -v _at_a _at_d _at_i _at_j _at_n _at_p _at_r _at_s _at_t _at_w _at_x _at_z
+(unset -f _at_nap _at_watch _at_report _at_late;eval "unset -v _at_a _at_d _at_i _at_j _at_n _at_p _at_q _at_r _at_s _at_t _at_w _at_x _at_z
 $_at_a") 4<&- 5<&- 6>&- 7>&- 8>&- & _at_p=$!
 wait $_at_p;_at_r=$?;_at_p=
 eval "$_at_d"
@@ -56,7 +56,8 @@ std::string decision(Probe::Contract contract) {
     case Probe::Contract::states:
       break;
   }
-  return "case $_at_r in 0|2|3) " + over + "$_at_r;;esac";
+  // $_at_q: what is said where the deadline comes in the middle of an attempt.
+  return "case $_at_r in 0|2|3) " + over + "$_at_r;;esac;read -r _at_q </proc/self/fd/1";
 }
 
 std::string seconds(long long ms) {

@@ -132,10 +132,13 @@ class ShellProcess final : public Process {
 
   Task<void> signal(int number) override {
     if (run_->ended()) co_return;
-    // busybox knows no "--" here, dash needs it.
+    // It may not have come to writing its number down. busybox knows no "--" for kill, dash needs
+    // it.
     const auto kill = "kill -s " + std::to_string(number);
-    std::string text = "read p <" + site_.folder + "/p&&{ " + kill + " -- -$p||" + kill +
-                       " -$p;} 2>/dev/null;exit 0";
+    std::string text =
+        "n=0;until read p <" + site_.folder +
+        "/p;do [ $n -lt 200 ]||exit 1;n=$((n+1));sleep 0.1||sleep 1;done 2>/dev/null\n{ " + kill +
+        " -- -$p||" + kill + " -$p;} 2>/dev/null;exit 0";
     co_await ask(channel_, text, Deadline::after(30s));
   }
 
