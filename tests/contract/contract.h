@@ -1,6 +1,8 @@
 // The fixture of the contract suite: each sentence that DESIGN says about commands, failures
 // and lifetimes, on every backend. A new backend adds its name here and must pass all of it.
 #pragma once
+#include "error_of.h"
+
 #include <attest/gtest.h>
 
 #include <chrono>
@@ -24,19 +26,6 @@ class Contract : public TestOn {
   Machine& alpha() { return machine("alpha"); }
   Machine& beta() { return machine("beta"); }
 };
-
-/// The text of the Error that `call` throws, with its kind; fails the test if it throws none.
-template <class Call>
-std::string error_of(Error::Kind kind, Call call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(static_cast<int>(e.kind()), static_cast<int>(kind)) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
-}
 
 }  // namespace attest
 

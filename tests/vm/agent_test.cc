@@ -1,5 +1,6 @@
 // attest-agent in real guests: when it is there, that nobody can tell it from the shell but by the
 // clock, mounts by virtiofs, its other transports, and units of a real systemd.
+#include "error_of.h"
 #include "lib/base/file.h"
 
 #include <attest/gtest.h>
@@ -15,17 +16,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 using Clock = std::chrono::steady_clock;
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
-}
 
 const std::filesystem::path& host_dir() {
   static base::TempDir dir("attest-agent-test-");

@@ -1,4 +1,6 @@
 // What only a real kernel and a real systemd can show, on the default guest under QEMU.
+#include "error_of.h"
+
 #include <attest/gtest.h>
 
 #include <chrono>
@@ -13,17 +15,6 @@ using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
-}
 
 // The host's pid of a machine's QEMU, found by the -name that attest gives it.
 pid_t qemu_of(const std::string& machine) {

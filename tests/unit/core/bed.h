@@ -3,6 +3,7 @@
 #include "attest/backend.h"
 #include "attest/driver.h"
 #include "lib/base/file.h"
+#include "tests/fakes/error_of.h"
 #include "tests/fakes/fake_backend.h"
 
 #include <gmock/gmock.h>
@@ -21,18 +22,6 @@ using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-/// The text of the error that `call` must end with; "" and a failure if there is none.
-inline std::string error_of(Error::Kind kind, const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "no error came";
-  return {};
-}
 
 class Bed : public testing::Test {
  protected:

@@ -11,6 +11,7 @@
 #include "lib/async/child.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
+#include "tests/fakes/error_of.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,17 +29,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-template <class F>
-std::string error_of(F&& call, Error::Kind kind = Error::Kind::usage) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  return "no error";
-}
 
 std::string output_of(const std::string& command) {
   std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), ::pclose);
@@ -85,7 +75,8 @@ struct BadImage {
 };
 class ImageDescription : public testing::TestWithParam<BadImage> {};
 TEST_P(ImageDescription, IsRefusedWithTheReason) {
-  auto text = error_of([] { image::parse_image(GetParam().json, "/images/x"); });
+  auto text =
+      error_of(Error::Kind::usage, [] { image::parse_image(GetParam().json, "/images/x"); });
   EXPECT_THAT(text, HasSubstr("'/images/x/image.json'"));
   EXPECT_THAT(text, HasSubstr(GetParam().complaint));
 }
@@ -113,7 +104,7 @@ TEST(ImageTest, IsFoundByNameDirectoryAndFile) {
     Variable name("ATTEST_IMAGE", "tiny");
     EXPECT_EQ(image::find_image("", "qemu").name, "tiny");
   }
-  EXPECT_THAT(error_of([] { image::find_image("tiny", "firecracker"); }),
+  EXPECT_THAT(error_of(Error::Kind::usage, [] { image::find_image("tiny", "firecracker"); }),
               HasSubstr("does not serve the backend 'firecracker', only qemu, nspawn"));
 }
 
@@ -121,7 +112,7 @@ TEST(ImageTest, ThatIsMissingComesWithTheWayToBuildIt) {
   base::TempDir cache;
   Variable at("ATTEST_CACHE", cache.path());
   Variable none("ATTEST_IMAGE", "");
-  auto text = error_of([] { image::find_image("", "qemu"); });
+  auto text = error_of(Error::Kind::usage, [] { image::find_image("", "qemu"); });
   EXPECT_THAT(text, HasSubstr("there is no image 'debian'"));
   EXPECT_THAT(text, HasSubstr((cache.path() / "guest/debian/image.json").string()));
   EXPECT_THAT(text, HasSubstr("sh guest/debian/build.sh"));
@@ -186,7 +177,7 @@ TEST(SeedArchive, FollowsAnInitrdAtAMultipleOfFour) {
 
 class SeedPath : public testing::TestWithParam<const char*> {};
 TEST_P(SeedPath, ThatIsNotAbsoluteIsRefused) {
-  EXPECT_THAT(error_of([] { image::seed_archive({{GetParam(), ""}}); }),
+  EXPECT_THAT(error_of(Error::Kind::usage, [] { image::seed_archive({{GetParam(), ""}}); }),
               HasSubstr("absolute path"));
 }
 INSTANTIATE_TEST_SUITE_P(, SeedPath,
@@ -220,9 +211,10 @@ TEST(KernelFile, IsJudgedByItsHeader) {
 }
 
 TEST(KernelFile, ThatIsMissingIsNamed) {
-  EXPECT_THAT(error_of([] { qemu::check_kernel("/nowhere/vmlinuz"); }),
+  EXPECT_THAT(error_of(Error::Kind::usage, [] { qemu::check_kernel("/nowhere/vmlinuz"); }),
               testing::AllOf(HasSubstr("'/nowhere/vmlinuz'"), HasSubstr("No such file")));
-  EXPECT_THAT(error_of([] { qemu::check_kernel("/tmp"); }), HasSubstr("not a regular file"));
+  EXPECT_THAT(error_of(Error::Kind::usage, [] { qemu::check_kernel("/tmp"); }),
+              HasSubstr("not a regular file"));
 }
 
 TEST(KvmProbe, TakesOnlyTheEndOfTheKernelsStartForAnAnswer) {
@@ -300,12 +292,12 @@ TEST(DisksTest, AreKeptWhereTheNextRunFindsThem) {
     ASSERT_EQ(::pread(files.at(11).get(), bytes, 4, 1000), 4);
     EXPECT_EQ(std::string(bytes, 4), "kept");
   }
-  EXPECT_THAT(error_of([&] { open_disks(4); }),
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { open_disks(4); }),
               AllOf(HasSubstr("disk1.raw"), HasSubstr("a blank disk of 3 MiB"),
                     HasSubstr("remove the directory")));
   base::write_file(raw, std::string(200000, 'y'));
   EXPECT_THAT(
-      error_of([&] { open_disks(3); }),
+      error_of(Error::Kind::usage, [&] { open_disks(3); }),
       AllOf(HasSubstr("disk0.qcow2"), HasSubstr("100000 bytes"), HasSubstr("200000 bytes")));
 }
 
@@ -366,11 +358,14 @@ TEST(DisksTest, ThatCannotBeUsedAreNamed) {
   auto raw = (dir.path() / "data.qcow2").string();
   base::write_file(raw, "not qcow2");
   qemu::Disks disks;
-  EXPECT_THAT(error_of([&] { disks.add({.path = "/nowhere/d.img"}); }),
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { disks.add({.path = "/nowhere/d.img"}); }),
               HasSubstr("'/nowhere/d.img'"));
-  EXPECT_THAT(error_of([&] { disks.add({.path = raw}); }), HasSubstr("not in qcow2 format"));
-  EXPECT_THAT(error_of([&] { disks.add({.path = raw, .format = "vmdk"}); }), HasSubstr("'vmdk'"));
-  EXPECT_THAT(error_of([&] { disks.add({}); }), HasSubstr("neither 'path' nor 'size_mb'"));
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { disks.add({.path = raw}); }),
+              HasSubstr("not in qcow2 format"));
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { disks.add({.path = raw, .format = "vmdk"}); }),
+              HasSubstr("'vmdk'"));
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { disks.add({}); }),
+              HasSubstr("neither 'path' nor 'size_mb'"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "lib/proto/qmp_codec.h"
 
 #include "attest/error.h"
+#include "tests/fakes/error_of.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,17 +20,6 @@ std::vector<std::string> drain(JsonSplitter& splitter) {
   std::vector<std::string> objects;
   while (auto object = splitter.next()) objects.push_back(*object);
   return objects;
-}
-
-template <class F>
-std::string error_of(F&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), Error::Kind::protocol);
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(JsonSplitterTest, GivesNothingForNothing) {
@@ -62,7 +52,8 @@ TEST(JsonSplitterTest, RefusesGarbageBetweenObjects) {
   JsonSplitter splitter;
   splitter.feed("{}\nqemu: hello");
   EXPECT_EQ(splitter.next(), "{}");
-  EXPECT_THAT(error_of([&] { splitter.next(); }), HasSubstr("got: 'qemu: hello'"));
+  EXPECT_THAT(error_of(Error::Kind::protocol, [&] { splitter.next(); }),
+              HasSubstr("got: 'qemu: hello'"));
 }
 
 TEST(JsonSplitterTest, RefusesAnObjectAboveItsLimit) {
@@ -70,13 +61,15 @@ TEST(JsonSplitterTest, RefusesAnObjectAboveItsLimit) {
   splitter.feed("{\"x\":\"" + std::string(990, 'x'));
   EXPECT_EQ(splitter.next(), std::nullopt);
   splitter.feed("xxxxxxxxxxxxxx");
-  EXPECT_THAT(error_of([&] { splitter.next(); }), HasSubstr("more than 1000 bytes"));
+  EXPECT_THAT(error_of(Error::Kind::protocol, [&] { splitter.next(); }),
+              HasSubstr("more than 1000 bytes"));
 }
 
 TEST(JsonSplitterTest, RefusesEndlessNesting) {
   JsonSplitter splitter;
   splitter.feed("{\"x\":" + std::string(5000, '['));
-  EXPECT_THAT(error_of([&] { splitter.next(); }), HasSubstr("nested too deeply"));
+  EXPECT_THAT(error_of(Error::Kind::protocol, [&] { splitter.next(); }),
+              HasSubstr("nested too deeply"));
 }
 
 struct MessageCase {
@@ -130,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
 class QmpGarbage : public testing::TestWithParam<std::string> {};
 
 TEST_P(QmpGarbage, IsAProtocolErrorThatQuotesIt) {
-  std::string text = error_of([] { parse_qmp(GetParam()); });
+  std::string text = error_of(Error::Kind::protocol, [] { parse_qmp(GetParam()); });
   EXPECT_THAT(text, HasSubstr("QMP: "));
   EXPECT_THAT(text, HasSubstr(GetParam().substr(0, 10)));
 }
