@@ -82,8 +82,10 @@ void add_disks(Arguments& arguments, const Launch& launch) {
   for (std::size_t i = 0; i < launch.disks.size(); ++i) {
     auto& disk = launch.disks[i];
     std::string id = "disk" + std::to_string(i);
-    arguments.add({"-drive", "id=" + id + ",if=none,file=" + escaped(disk.file) + ",format=" +
-                                 disk.format + (disk.read_only ? ",readonly=on" : "")});
+    // Else QEMU would open it for reading first, for which our descriptor is none.
+    std::string access = disk.read_only ? "readonly=on" : "auto-read-only=off";
+    arguments.add({"-drive", "id=" + id + ",if=none,file=" + escaped(disk.file) +
+                                 ",format=" + disk.format + "," + access});
     arguments.virtio("virtio-blk", "drive=" + id);
   }
 }
