@@ -42,7 +42,7 @@ class UnitWait : public Wait {
     auto paths = BusPaths::system();
     if (!user_.empty()) {
       auto user = find_user(user_);
-      if (!user) return out_.error("usage", "the guest has no user '" + user_ + "'");
+      if (!user) return out_.error("guest", "the guest has no user '" + user_ + "'");
       paths = BusPaths::user(user->uid);
     }
     if (!systemd_runs()) {

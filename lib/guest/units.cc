@@ -41,8 +41,13 @@ std::string unit_probe(const std::string& unit, const std::string& user) {
   if (user.empty()) {
     text += "_ctl(){ systemctl --no-pager \"$@\";}";
   } else {
+    auto name = base::shell_quote(user);
+    text +=
+        "w=" + name + "\n" +
+        R"sh({ getent passwd "$w"||grep "^$w:" /etc/passwd;} >/dev/null 2>&1||{ echo "the guest has no user '$w'";exit 2;}
+)sh";
     // The arguments hold nothing but the validated unit name and our own words.
-    text += "_ctl(){ su -l " + base::shell_quote(user) +
+    text += "_ctl(){ su -l " + name +
             " --shell /bin/sh -c \"XDG_RUNTIME_DIR=/run/user/\\$(id -u) systemctl --user "
             "--no-pager $(_words \"$@\")\";}\n"
             "_words(){ for w;do printf \"'%s' \" \"$w\";done;}";

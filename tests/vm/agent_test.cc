@@ -156,19 +156,6 @@ TEST_F(Agents, FindATemplateUnitWithEscapes) {
   agent().wait_for_unit(R"(odd\x2dname@a\x2db.service)");
 }
 
-TEST_F(Agents, WaitForUnitsOfAUser) {
-  // As logind would start it; the image has no libpam-systemd, which tells it the directory.
-  agent().write_file("/run/systemd/system/user@.service.d/runtime.conf",
-                     "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n");
-  agent().succeed("useradd -m alice; systemctl daemon-reload; systemctl start user@1000.service");
-  agent().write_file("/home/alice/.config/systemd/user/mine.service",
-                     "[Service]\nExecStart=sleep 1000\n");
-  agent().succeed("chown -R alice: /home/alice/.config");
-  agent().systemctl("daemon-reload", {.user = "alice"});
-  agent().systemctl("start --no-block mine.service", {.user = "alice"});
-  agent().wait_for_unit("mine.service", {.user = "alice"});
-}
-
 // ---- the end ----
 
 TEST_F(Agents, RebootInPlace) {

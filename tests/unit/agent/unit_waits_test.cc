@@ -187,7 +187,7 @@ TEST_F(AgentUnits, WithBadNamesAreRefused) {
   EXPECT_EQ(peer_.wait(begin("a b")).result(""), "error: usage: 'a b' is no name of a unit");
   EXPECT_EQ(
       peer_.call({{"op", "wait"}, {"for", "unit"}, {"unit", "x"}, {"user", "no such"}}).result(""),
-      "error: usage: the guest has no user 'no such'");
+      "error: guest: the guest has no user 'no such'");
   EXPECT_EQ(
       peer_.call({{"op", "wait"}, {"for", "unit"}, {"unit", "x"}, {"state", "fine"}}).result(""),
       "error: usage: 'fine' is no state of a unit");

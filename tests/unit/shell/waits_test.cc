@@ -92,12 +92,14 @@ TEST_P(Waits, ForAnOpenPort) {
 }
 
 TEST_P(Waits, ForAPortSayWhatCame) {
-  bool bash = GetParam().shell == std::string("bash");
-  if (!bash && peer.sh("command -v nc").exit_code != 0) GTEST_SKIP() << "there is no nc here";
+  bool has_sockets = GetParam().shell == std::string("bash");
+  if (!has_sockets && peer.sh("command -v nc").exit_code != 0)
+    GTEST_SKIP() << "there is no nc here";
   auto error = error_of(wait_for_open_port(*peer.guest, 8124, {}, in(500ms)));
   EXPECT_EQ(error.kind(), Kind::timeout);
-  EXPECT_THAT(error.what(), AllOf(HasSubstr("for port 8124 of localhost to be open"),
-                                  HasSubstr(bash ? "Connection refused" : "nobody accepts on it")));
+  EXPECT_THAT(error.what(),
+              AllOf(HasSubstr("for port 8124 of localhost to be open"),
+                    HasSubstr(has_sockets ? "Connection refused" : "nobody accepts on it")));
 }
 
 TEST_P(Waits, ForAUnitNeedSystemd) {
@@ -128,6 +130,14 @@ TEST_P(Waits, ForAUnitEndAtOnceWhenItIsInactiveWithoutJobs) {
   fake_systemd("ActiveState=inactive\nSubState=dead\nLoadState=not-found\n");
   EXPECT_THAT(error_of(wait_for_unit(*peer.guest, "x.service", {}, in(60s))).what(),
               HasSubstr("does not exist"));
+}
+
+TEST_P(Waits, ForAUnitOfNobodyEndAtOnce) {
+  fake_systemd("ActiveState=active\n");
+  UnitOptions options{.user = "no-such-user"};
+  auto error = error_of(wait_for_unit(*peer.guest, "x.service", options, in(60s)));
+  EXPECT_EQ(error.kind(), Kind::guest);
+  EXPECT_THAT(error.what(), HasSubstr("the guest has no user 'no-such-user'"));
 }
 
 TEST_P(Waits, ForAUnitGoOnWhileJobsArePendingAndSayTheLastState) {
