@@ -35,6 +35,16 @@ void check_start_script(const std::string& machine, const MachineConfig& config)
   if (config.debug_boot) with_script("debug_boot", "set boot.kernelParams in NixOS");
 }
 
+// They would be there for a moment only, and nobody would be told.
+void check_file(const std::string& machine, const std::string& path) {
+  for (std::string_view top : {"/dev/", "/proc/", "/run/", "/sys/", "/tmp/"})
+    if (path.starts_with(top))
+      refuse(Kind::unsupported, machine,
+             "'files' cannot be in " + std::string(top.substr(0, top.size() - 1)) + " (here '" +
+                 path + "'), which the guest covers or empties while it boots",
+             "choose another directory, or write it with a command after the boot");
+}
+
 }  // namespace
 
 void check_config(const std::string& machine, const MachineConfig& config) {
@@ -53,6 +63,7 @@ void check_config(const std::string& machine, const MachineConfig& config) {
   if (config.memory_mb < 1 || config.vcpus < 1)
     refuse(Kind::usage, machine, "'memory_mb' and 'vcpus' must be at least 1",
            "leave them out for the defaults");
+  for (auto& file : config.files) check_file(machine, file.to);
   for (auto& [name, value] : config.credentials)
     if (is_microvm(config) && name.size() > longest_fw_cfg_credential)
       refuse(Kind::unsupported, machine,

@@ -16,6 +16,17 @@ using namespace std::chrono_literals;
 constexpr std::size_t console_lines_in_errors = 30;
 constexpr std::size_t journal_lines_in_errors = 30;
 
+// `key` is its place in the config.
+SeedFile seed_file(const FileConfig& file, const std::string& key) {
+  auto mode = static_cast<unsigned>(std::stoul(file.mode, nullptr, 8));
+  try {
+    return {file.to, base::read_file(file.from), mode};
+  } catch (const Error& e) {
+    throw Error(Error::Kind::usage, key + ".from: " + e.what())
+        .hint("name a file that this host has and can read");
+  }
+}
+
 }  // namespace
 
 Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet_)
@@ -66,9 +77,9 @@ BackendContext Machine::Impl::context() {
   }
   made.network = fleet.fabric->attachments(name);
   made.seed = net::seed_files(fleet.plan, name);
-  for (auto& file : config.files)
-    made.seed.push_back({file.to, base::read_file(file.from),
-                         static_cast<unsigned>(std::stoul(file.mode, nullptr, 8))});
+  for (std::size_t i = 0; i < config.files.size(); ++i)
+    made.seed.push_back(
+        seed_file(config.files[i], "machines." + name + ".files[" + std::to_string(i) + "]"));
   // The backend's own coroutines may outlive us by a moment, on the loop.
   made.console = [this, listening = listening_](std::string_view bytes) {
     if (*listening) console_.feed(bytes);

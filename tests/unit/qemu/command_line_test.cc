@@ -242,7 +242,12 @@ TEST_P(QemuConfigCheck, NamesTheKeyAndWhatToUseInstead) {
 using Kind = Error::Kind;
 INSTANTIATE_TEST_SUITE_P(
     , QemuConfigCheck,
-    testing::Values(RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
+    testing::Values(RefusedCase{"file_in_tmp",
+                                [](MachineConfig& c) {
+                                  c.files = {{.from = "/a", .to = "/tmp/b"}};
+                                },
+                                Kind::unsupported, "'/tmp/b'", "a command after the boot"},
+                    RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
                                 Kind::unsupported, "'internet'", "'files'"},
                     RefusedCase{"network", [](MachineConfig& c) { c.network = "veth"; },
                                 Kind::unsupported, "'network' (here 'veth')", "'vlans'"},
