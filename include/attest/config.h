@@ -39,21 +39,26 @@ struct DiskConfig {
   std::string path;        ///< an existing image on the host; empty makes a blank one of size_mb
   std::string format;      ///< "raw" or "qcow2"; empty: by the name's ending, else raw
   int size_mb = 0;         ///< size of a blank disk, MiB
-  bool read_only = false;  ///< otherwise writes go to an overlay that ends with the machine
+  bool read_only = false;  ///< otherwise writes go to an overlay that ends with the driver
   bool operator==(const DiskConfig&) const = default;
 };
 
-/// A directory of the host that the machine sees.
+/// A directory of the host that the machine sees from its first operation on. It is shared: both
+/// sides see what the other writes (loopback; QEMU by virtiofs, for q35 with virtiofsd on the
+/// host). Where that cannot be (QEMU: other machine types, start_script, memory given in
+/// extra_args, no virtiofsd) it is copied at each boot: the host's changes after that do not reach
+/// the machine, and what the machine writes is not written back, with `writable` or without; use
+/// copy_from_machine() there.
 struct MountConfig {
   std::string host, guest;
-  bool writable = false;
+  bool writable = false;  ///< a copy can always be written, to no effect on the host
   bool operator==(const MountConfig&) const = default;
 };
 
 /// A file of the host that is in the machine when it boots.
 struct FileConfig {
   std::string from;          ///< path on the host
-  std::string to;            ///< absolute path in the machine
+  std::string to;            ///< absolute path in the machine; QEMU: not in /tmp or /run
   std::string mode{"0644"};  ///< octal
   bool operator==(const FileConfig&) const = default;
 };
@@ -98,7 +103,7 @@ struct MachineConfig {
   bool graphics = false;                ///< a VGA card (no window is opened)
   std::vector<std::string> extra_args;  ///< appended to the hypervisor's command line
   bool allow_reboot = false;            ///< a guest's reboot restarts it instead of ending it
-  bool keep_machine_state = false;      ///< what it writes to its disks is there in the next run
+  bool keep_machine_state = false;      ///< what it writes to `disks` is there in the next run
   bool debug_boot = false;              ///< kernel and systemd log everything to the console
   bool internet = false;                ///< a NIC with a way out through the host
   QemuConfig qemu;

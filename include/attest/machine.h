@@ -45,8 +45,8 @@ class Machine {
   /// Pulls the plug. Nothing in the guest is told.
   void crash(Here here = Here::current());
   /// Asks the guest to reboot in order and returns when it is ready again. With the config's
-  /// allow_reboot the same process goes on; else it ends and the machine is booted anew, so that
-  /// disks without keep_machine_state are fresh. Limit: timeouts.shutdown + timeouts.boot.
+  /// allow_reboot the same process goes on; else it ends and the machine is booted anew, with
+  /// `disks` as they were left. Limit: timeouts.shutdown + timeouts.boot.
   void reboot(WaitOptions options = {}, Here here = Here::current());
   /// Waits until the machine has gone down by itself. Throws Error{timeout}; Error{guest} if it
   /// crashed instead of powering off.
@@ -188,7 +188,9 @@ class Machine {
   void write_file(std::string_view path, std::string_view bytes, FileOptions options = {},
                   Here here = Here::current());
   /// The directory of the host that the machine sees as /tmp/shared; it is mounted there if it was
-  /// not yet. Error{unsupported} where nothing can be shared: use copy_from_host() there.
+  /// not yet. Both sides see what the other writes, and all machines of the driver have the same.
+  /// Error{unsupported} where nothing can be shared (MountConfig says where; a start_script shares
+  /// this one alone): use copy_from_host() and copy_from_machine() there.
   std::filesystem::path shared_dir(Here here = Here::current());
 
   // ---- console ------------------------------------------------------------------------

@@ -16,10 +16,17 @@ struct PollingOptions {
   std::string description = "the condition";  ///< for messages
 };
 
-/// Something that must stay true. While a driver holds it, each operation on one of the driver's
-/// machines first looks at it, when the last look is an interval ago: false, and anything that it
-/// throws, is an Error{guest} "polling condition failed: DESCRIPTION" at that operation. It is
-/// called on the thread of that operation, and may use machines itself. Copies are the same one.
+/// Something that must stay true. While a driver holds it, an operation on one of the driver's
+/// machines that begins an interval or more after the last look's end first looks at it: false, and
+/// anything that it throws, is an Error{guest} "polling condition failed: DESCRIPTION" instead of
+/// the operation, and of each later one until it holds again. It is called on that operation's
+/// thread, and may use machines itself; an operation that begins elsewhere meanwhile does not wait
+/// for it.
+/// Nothing looks between operations, nor while one runs: a wait of ten minutes looks once, at its
+/// begin. Operations are commands, spawn(), waits in the guest and for the console, systemd,
+/// files, shared_dir(), send_console() and what reads terminals and windows; start(), shutdown(),
+/// crash(), reboot(), wait_for_shutdown(), get_console_log(), and the calls of a Process, do not
+/// look. Copies are the same condition.
 ///     auto up = attest::polling_condition([&] { return web.execute("pgrep nginx").exit_code == 0;
 ///     },
 ///                                         {.description = "nginx runs"});

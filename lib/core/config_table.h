@@ -58,7 +58,8 @@ struct Fields<DiskConfig> {
       field("size_mb", &DiskConfig::size_mb, "Size of a blank disk; 0 if there is a path.",
             {.what = "a whole number of MiB", .max = 16'777'216}),
       field("read_only", &DiskConfig::read_only,
-            "Refuse writes; otherwise they go to an overlay that ends with the machine."),
+            "Refuse writes; otherwise they go to an overlay that ends with the driver, or is kept "
+            "with keep_machine_state."),
   };
 };
 
@@ -67,7 +68,8 @@ struct Fields<MountConfig> {
   static constexpr auto all = std::tuple{
       field("host", &MountConfig::host, "A directory on the host.", needed_path_rule),
       field("guest", &MountConfig::guest, "Where the machine sees it.", guest_path_rule),
-      field("writable", &MountConfig::writable, "Let the machine change it."),
+      field("writable", &MountConfig::writable,
+            "Let the machine change it. A copy can always be changed, to no effect on the host."),
   };
 };
 
@@ -75,7 +77,10 @@ template <>
 struct Fields<FileConfig> {
   static constexpr auto all = std::tuple{
       field("from", &FileConfig::from, "A file on the host.", needed_path_rule),
-      field("to", &FileConfig::to, "Its path in the machine.", guest_path_rule),
+      field("to", &FileConfig::to,
+            "Its path in the machine; with QEMU not in /dev, /proc, /run, /sys or /tmp, which the "
+            "guest covers or empties while it boots.",
+            guest_path_rule),
       field("mode", &FileConfig::mode, "Its mode in the machine.",
             {.form = Form::file_mode, .filled = true}),
   };
@@ -127,7 +132,11 @@ struct Fields<MachineConfig> {
             vlans_rule),
       field("network", &M::network, "How a container is connected (nspawn only).",
             {.choices = networks}),
-      field("mounts", &M::mounts, "Directories of the host that the machine sees."),
+      field(
+          "mounts", &M::mounts,
+          "Directories of the host that the machine sees. Where they cannot be shared (QEMU: other "
+          "machine types than q35, start_script, memory given in extra_args, no virtiofsd) they "
+          "are copied at each boot, and nothing is written back to the host."),
       field("files", &M::files, "Files of the host that are in the machine when it boots."),
       field("env", &M::env, "Environment variables of every command.", {.keys = Form::env_name}),
       field("credentials", &M::credentials, "systemd credentials, by name.",
