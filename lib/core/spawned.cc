@@ -2,6 +2,7 @@
 
 #include "lib/async/within.h"
 #include "lib/base/text.h"
+#include "lib/core/failure.h"
 
 #include <utility>
 
@@ -72,10 +73,8 @@ Task<void> pump(std::shared_ptr<Spawned> spawned, Deadline limit) {
     auto living = async::unless(Running::doom(spawned->run), std::move(reading));
     co_await async::within(limit, "running `" + spawned->label + "`", std::move(living));
     spawned->exit_code = spawned->process->exit_code();
-  } catch (const Error& e) {
-    spawned->failure = e;
-  } catch (const std::exception& e) {
-    spawned->failure = Error(Error::Kind::host, e.what());
+  } catch (...) {
+    spawned->failure = error_of(std::current_exception());
   }
   // The stream may end a moment before the machine's end is known.
   bool lost = spawned->failure && spawned->failure->kind() == Error::Kind::host;
