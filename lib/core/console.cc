@@ -12,6 +12,12 @@ Console::Console(asio::any_io_executor loop, Sink show, Sink on_fatal)
       log_([this](std::string_view line) { take(line); }, std::move(on_fatal)) {}
 
 void Console::feed(std::string_view bytes) {
+  // Not at each line: of short ones the clock would be most of the work.
+  if (auto now = Clock::now(); now - second_ >= 1s) {
+    tell_unshown();
+    second_ = now;
+    shown_ = 0;
+  }
   log_.feed(bytes);
   if (waiters_.empty()) return;
   if (auto prompt = log_.unfinished(); !prompt.empty()) look(prompt);
@@ -36,12 +42,6 @@ void Console::look(std::string_view line) {
 }
 
 void Console::show(std::string_view line) {
-  auto now = Clock::now();
-  if (now - second_ >= 1s) {
-    tell_unshown();
-    second_ = now;
-    shown_ = 0;
-  }
   if (++shown_ <= most_lines_a_second)
     show_(line);
   else

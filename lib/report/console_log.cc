@@ -67,6 +67,7 @@ void ConsoleLog::write(std::string_view bytes) {
 }
 
 void ConsoleLog::end_line(std::string_view raw) {
+  if (raw.empty() || raw == "\r") return remember({});
   auto fate = base::fatal_line(raw);
   remember(base::printable(raw));
   if (fate) on_fatal_(*fate);
