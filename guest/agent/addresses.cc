@@ -1,6 +1,7 @@
 #include "guest/agent/addresses.h"
 
 #include "guest/agent/files.h"
+#include "guest/agent/piece.h"
 #include "guest/agent/spawn.h"
 
 #include <arpa/inet.h>

@@ -2,6 +2,7 @@
 
 #include "guest/agent/file_text.h"
 #include "guest/agent/files.h"
+#include "guest/agent/piece.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "guest/agent/file_text.h"
+#include "guest/agent/piece.h"
 
 namespace attest::agent {
 
@@ -20,6 +21,10 @@ namespace {
 
 // A host that does not read gets no more requests taken: an answer to each could be as large.
 constexpr std::size_t outbox_full = 1 << 20;
+// What one event reads before others have their turn.
+constexpr std::size_t most_read = 128 << 10, port_piece = 16 << 10;
+// The rest of a turn that is not worth a frame of its own.
+constexpr std::size_t smallest_turn = 4 << 10;
 constexpr auto restart_silence = std::chrono::milliseconds(200);
 
 std::string greeting() {
@@ -49,9 +54,9 @@ class Connection::Stream final : public Output {
       bytes.remove_prefix(piece.size());
       credit_ -= piece.size();
       turn_left_ -= std::min<std::size_t>(turn_left_, piece.size());
-      connection_.send(proto::agent_data_head(id_, channel, piece.size()));
-      connection_.send(piece);
+      connection_.send_data(proto::agent_data_head(id_, channel, piece.size()), piece);
     }
+    if (turn_left_ < smallest_turn) turn_left_ = 0;
     if (room_now() == 0) wait_for_room();
   }
   void end(std::uint8_t channel) override {
@@ -66,7 +71,7 @@ class Connection::Stream final : public Output {
   }
   void consumed(std::size_t bytes) override {
     consumed_ += bytes;
-    if (over_ || input_ended || consumed_ < proto::agent_window / 4) return;
+    if (over_ || input_ended || consumed_ < proto::agent_window / 8) return;
     allowance += consumed_;
     connection_.send(
         proto::agent_window_frame(id_, static_cast<std::uint32_t>(std::exchange(consumed_, 0))));
@@ -149,13 +154,23 @@ void Connection::on_input(std::uint32_t events) {
 }
 
 void Connection::read_some() {
-  static char buffer[64 << 10];
-  const auto count = read(in_, buffer, sizeof buffer);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (count <= 0) return close(count == 0 ? 0 : errno);
-  services_.loop.cancel(std::exchange(restart_timer_, 0));
-  decoder_.feed({buffer, static_cast<std::size_t>(count)});
-  take_frames();
+  // A virtio port gives one page at a time, however much is waiting.
+  ssize_t count = 0;
+  std::size_t total = 0;
+  do {
+    auto room = decoder_.room(port_piece);
+    count = read(in_, room.data(), room.size());
+    if (count <= 0) break;
+    decoder_.filled(static_cast<std::size_t>(count));
+    total += static_cast<std::size_t>(count);
+  } while (total < most_read && pollable_in_);
+  const int failure = count < 0 ? errno : 0;
+  if (total > 0) {
+    services_.loop.cancel(std::exchange(restart_timer_, 0));
+    take_frames();
+  }
+  if (count <= 0 && failure != EAGAIN && failure != EINTR) return close(failure);
+  if (total == 0) return;
   // A host that died in the middle of a frame leaves a decoder that waits for its rest; the next
   // host's hello looks like that rest. It waits for our greeting, so silence tells them apart.
   if (decoder_.restarted()) {
@@ -323,6 +338,24 @@ void Connection::end_session() {
 void Connection::send(std::string_view frame) {
   outbox_ += frame;
   flush_soon();
+}
+
+// Without a copy if the host takes it at once; what it does not take waits its turn.
+void Connection::send_data(std::string_view head, std::string_view bytes) {
+  const char* frame = framed_in_place(head, bytes);
+  if (!frame || blocked_ || closed_ || sent_ < outbox_.size()) {
+    send(head);
+    return send(bytes);
+  }
+  std::string_view rest(frame, head.size() + bytes.size());
+  while (!rest.empty()) {
+    const auto count = write(out_, rest.data(), rest.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno != EAGAIN) return close(errno);
+    if (count <= 0) break;
+    rest.remove_prefix(static_cast<std::size_t>(count));
+  }
+  if (!rest.empty()) send(rest);
 }
 
 void Connection::flush_soon() {

@@ -52,6 +52,7 @@ class Connection {
   void end_session();
 
   void send(std::string_view frame);
+  void send_data(std::string_view head, std::string_view bytes);
   void fail(std::uint32_t stream, std::string_view kind, std::string_view text);
   void flush_soon();
   void flush();

@@ -124,11 +124,6 @@ bool refuse_path(std::string_view path, Output& out) {
   return !why.empty();
 }
 
-char* piece_buffer() {
-  static char buffer[piece_size];
-  return buffer;
-}
-
 void Turn::again(Loop::Callback callback) {
   if (timer_ != 0) return;
   timer_ = loop_.at(Clock::now(), [this, callback = std::move(callback)] {

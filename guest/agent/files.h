@@ -40,10 +40,6 @@ std::size_t write_all(int fd, std::string_view bytes);
 /// True, after an answer, if the path is none that an operation can use.
 bool refuse_path(std::string_view path, Output& out);
 
-/// The buffer for what is read from files; one for all, used within one callback only.
-inline constexpr std::size_t piece_size = proto::agent_data_limit;
-char* piece_buffer();
-
 /// Calls again when others had their turn; taken back when it is destroyed.
 class Turn {
  public:

@@ -2,6 +2,7 @@
 // loop. Files of /proc say that they are empty, so the end is where read() says it is.
 #include "guest/agent/fd.h"
 #include "guest/agent/files.h"
+#include "guest/agent/piece.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>

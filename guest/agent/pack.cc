@@ -4,6 +4,7 @@
 // itself.
 #include "guest/agent/fd.h"
 #include "guest/agent/files.h"
+#include "guest/agent/piece.h"
 #include "lib/proto/agent_tree.h"
 
 #include <dirent.h>
@@ -22,6 +23,8 @@ using proto::TreeEntry;
 constexpr std::size_t head_size = proto::tree_data_head_size;
 // What is read of a file that says it is empty: one of /proc or /sys has content all the same.
 constexpr std::size_t magic_limit = 1 << 20;
+// Content up to this size is collected with other records; more goes out from where it is read to.
+constexpr std::int64_t small_content = 16 << 10;
 
 class Pack : public Operation {
  public:
@@ -58,19 +61,47 @@ class Pack : public Operation {
   void work() {
     for (int steps = 0; steps < 500; ++steps) {
       if (failed_) return;
-      if (buffer_.size() + 4096 <= piece_size && !finished_) {
+      const bool large = file_ && data_end_ - offset_ > small_content;
+      if (!finished_ && !large && buffer_.size() + 4096 <= piece_size) {
         step();
-        continue;
+      } else if (!buffer_.empty()) {
+        if (!send_collected()) return;
+      } else if (large) {
+        if (!send_piece()) return;
+      } else {
+        out_.end(proto::agent_output);
+        return out_.done(summary_.add("files", files_));
       }
-      auto size = std::min(out_.room(), buffer_.size());
-      if (size == 0 && !buffer_.empty()) return;
-      if (size > 0) out_.data(proto::agent_output, std::string_view(buffer_).substr(0, size));
-      buffer_.erase(0, size);
-      if (!buffer_.empty() || !finished_) continue;
-      out_.end(proto::agent_output);
-      return out_.done(summary_.add("files", files_));
     }
     turn_.again([this] { work(); });
+  }
+
+  // False if there is no room; on_room() follows then.
+  bool send_collected() {
+    auto size = std::min(out_.room(), buffer_.size());
+    if (size == 0) return false;
+    out_.data(proto::agent_output, std::string_view(buffer_).substr(0, size));
+    buffer_.erase(0, size);
+    return true;
+  }
+
+  // The same for the next piece of a large file, which is not collected: it would cost a copy.
+  bool send_piece() {
+    auto room = static_cast<std::int64_t>(out_.room());
+    if (room == 0) return false;
+    if (room < small_content) {  // a part of the host's window, or of a turn
+      collect(room);
+      return true;
+    }
+    constexpr std::size_t head_at = 16 - head_size;  // the content lies where memory likes it
+    auto size = read_at_offset(piece_buffer() + 16, std::min<std::int64_t>(room, piece_size) - 16);
+    if (size == 0) return true;
+    auto head = proto::tree_data_head(static_cast<std::uint64_t>(offset_),
+                                      static_cast<std::uint32_t>(size));
+    head.copy(piece_buffer() + head_at, head_size);
+    out_.data(proto::agent_output, {piece_buffer() + head_at, head_size + size});
+    offset_ += static_cast<std::int64_t>(size);
+    return true;
   }
 
   void step() {
@@ -169,23 +200,28 @@ class Pack : public Operation {
     if (offset_ >= size_) return end_file();
     if (offset_ >= data_end_) find_data();
     if (offset_ >= size_) return end_file();
-    auto before = buffer_.size();
-    auto wanted = std::min<std::int64_t>(
-        data_end_ - offset_, static_cast<std::int64_t>(piece_size - before - head_size));
-    buffer_.resize(before + head_size + static_cast<std::size_t>(wanted));
+    if (data_end_ - offset_ <= small_content) collect(small_content);
+  }
+
+  void collect(std::int64_t most) {
+    auto free = static_cast<std::int64_t>(piece_size - buffer_.size() - head_size);
+    auto size = read_at_offset(piece_buffer(), std::min(most, free));
+    if (size == 0) return;
+    buffer_ += proto::tree_data_head(static_cast<std::uint64_t>(offset_),
+                                     static_cast<std::uint32_t>(size));
+    buffer_.append(piece_buffer(), size);
+    offset_ += static_cast<std::int64_t>(size);
+  }
+
+  // At most `most` bytes of the data at offset_; 0 if the file or the whole operation is over.
+  std::size_t read_at_offset(char* to, std::int64_t most) {
+    auto wanted = static_cast<std::size_t>(std::min(most, data_end_ - offset_));
     ssize_t size = 0;
-    do {
-      size = pread(file_.get(), buffer_.data() + before + head_size,
-                   static_cast<std::size_t>(wanted), offset_);
-    } while (size < 0 && errno == EINTR);
-    int code = errno;
-    buffer_.resize(size > 0 ? before + head_size + static_cast<std::size_t>(size) : before);
-    if (size < 0) return fail(file_path_, code);
-    if (size == 0) return end_file();  // it has shrunk: the rest is zeros, as tar does it
-    buffer_.replace(before, head_size,
-                    proto::tree_data_head(static_cast<std::uint64_t>(offset_),
-                                          static_cast<std::uint32_t>(size)));
-    offset_ += size;
+    do size = pread(file_.get(), to, wanted, offset_);
+    while (size < 0 && errno == EINTR);
+    if (size < 0) fail(file_path_, errno);
+    if (size == 0) end_file();  // it has shrunk: the rest is zeros, as tar does it
+    return size > 0 ? static_cast<std::size_t>(size) : 0;
   }
 
   // Moves to the next data; all is data where the file system knows no holes.
@@ -206,6 +242,7 @@ class Pack : public Operation {
   void end_file() {
     buffer_ += proto::tree_file_end();
     file_.reset();
+    offset_ = data_end_ = 0;
   }
 
   void fail(const std::string& path, int code) {

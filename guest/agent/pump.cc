@@ -1,5 +1,7 @@
 #include "guest/agent/pump.h"
 
+#include "guest/agent/piece.h"
+
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
@@ -15,14 +17,12 @@ constexpr std::size_t most_drains = 512;
 // For what a terminal's line discipline has not handed on yet when its command ends.
 constexpr auto terminal_quiet = std::chrono::milliseconds(30);
 
-char buffer[proto::agent_data_limit];
-
 }  // namespace
 
 void drain(Loop& loop, Fd fd) {
   static std::deque<int> open;
   // Mostly nobody has it open any more.
-  if (read(fd.get(), buffer, sizeof buffer) == 0) return;
+  if (read(fd.get(), piece_buffer(), piece_size) == 0) return;
   if (open.size() >= most_drains) {
     loop.forget(open.front());
     close(open.front());
@@ -30,7 +30,7 @@ void drain(Loop& loop, Fd fd) {
   }
   const int raw = fd.release();
   const auto take = [&loop, raw](std::uint32_t) {
-    const auto count = read(raw, buffer, sizeof buffer);
+    const auto count = read(raw, piece_buffer(), piece_size);
     if (count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR))) return;
     loop.forget(raw);
     close(raw);
@@ -61,7 +61,7 @@ void OutputPump::resume() {
 }
 
 void OutputPump::pump() {
-  auto room = std::min(out_.room(), sizeof buffer);
+  auto room = std::min(out_.room(), piece_size);
   if (finishing_ && !terminal_) room = std::min(room, left_);
   if (room == 0 && finishing_ && !terminal_ && left_ == 0) return end();
   // A hang-up is reported for as long as it lasts, so what has no room is not watched at all.
@@ -70,11 +70,11 @@ void OutputPump::pump() {
     watched_ = EPOLLIN;
     loop_.watch(fd_.get(), watched_, [this](std::uint32_t) { pump(); });
   }
-  const auto count = read(fd_.get(), buffer, room);
+  const auto count = read(fd_.get(), piece_buffer(), room);
   if (count > 0) {
     const auto size = static_cast<std::size_t>(count);
     left_ -= std::min(left_, size);
-    out_.data(channel_, {buffer, size});
+    out_.data(channel_, {piece_buffer(), size});
     if (finishing_) finish_more();
     return;
   }

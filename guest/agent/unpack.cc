@@ -4,6 +4,7 @@
 // be read-only. Below the target no symlink is followed.
 #include "guest/agent/fd.h"
 #include "guest/agent/files.h"
+#include "guest/agent/piece.h"
 #include "lib/proto/agent_tree.h"
 
 #include <fcntl.h>
@@ -53,6 +54,7 @@ class Unpack : public Operation {
   }
 
   void on_data(std::uint8_t, std::string_view bytes) override {
+    if (over_) return;
     decoder_.feed(bytes);
     pending_ += bytes.size();
     if (!busy_) work();
@@ -85,6 +87,7 @@ class Unpack : public Operation {
       }
     }
     busy_ = true;
+    decoder_.keep();
     turn_.again([this] { work(); });
   }
 

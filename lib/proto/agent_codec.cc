@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 namespace attest::proto {
 namespace {
 
 constexpr std::size_t head_size = 9;
 constexpr std::size_t longest_line = 512;
+constexpr std::size_t usual_memory = 4 * agent_data_limit;
 constexpr std::string_view agent_word = "ATTEST-AGENT/";
 constexpr std::string_view host_word = "ATTEST-HOST/";
 
@@ -181,30 +183,54 @@ std::string agent_hello(std::string_view nonce) {
 }
 
 void AgentDecoder::feed(std::string_view bytes) {
-  if (!broken_.empty()) return;
-  buffer_.erase(0, std::exchange(used_, 0));
+  if (bytes.empty() || !broken_.empty()) return;
+  std::memcpy(room(bytes.size()).data(), bytes.data(), bytes.size());
+  filled(bytes.size());
+}
+
+// What waits is moved only when there is no room behind it, which is once in several frames.
+std::span<char> AgentDecoder::room(std::size_t wish) {
+  const auto waiting = end_ - begin_;
+  const bool fits = waiting + wish <= size_;
   // One large frame must not keep its memory for the rest of a long life.
-  if (buffer_.empty() && buffer_.capacity() > 4 * agent_data_limit) buffer_ = std::string();
-  buffer_ += bytes;
+  if (!fits || (waiting == 0 && size_ > usual_memory && wish <= usual_memory)) {
+    const auto size = std::max(usual_memory, fits ? 0 : waiting + wish + waiting / 2);
+    auto memory = std::make_unique_for_overwrite<char[]>(size);
+    if (waiting > 0) std::memcpy(memory.get(), memory_.get() + begin_, waiting);
+    memory_ = std::move(memory);
+    size_ = size;
+  } else if (waiting > 0 && size_ - end_ < wish) {
+    std::memmove(memory_.get(), memory_.get() + begin_, waiting);
+  } else if (waiting > 0) {
+    return {memory_.get() + end_, size_ - end_};
+  }
+  begin_ = 0;
+  end_ = waiting;
+  return {memory_.get() + end_, size_ - end_};
+}
+
+void AgentDecoder::filled(std::size_t count) {
+  if (!broken_.empty()) return;
+  end_ += count;
   if (!greeted_) find_first_line();
 }
 
 void AgentDecoder::find_first_line() {
   for (;;) {
-    auto end = buffer_.find('\n');
+    auto end = rest().find('\n');
     // What is longer than any first line is noise, with or without an end.
-    bool noise = end == std::string::npos && buffer_.size() > longest_line;
-    if (end == std::string::npos && !noise) return;
-    if (noise) end = buffer_.size() - longest_line - 1;
-    auto line = std::string_view(buffer_).substr(0, end);
+    bool noise = end == std::string_view::npos && rest().size() > longest_line;
+    if (end == std::string_view::npos && !noise) return;
+    if (noise) end = rest().size() - longest_line - 1;
+    auto line = rest().substr(0, end);
     auto greeting = noise ? std::nullopt : find_in_line(line, expect_);
     if (!greeting) {
-      skipped_.append(buffer_, 0, end + 1);
+      skipped_.append(rest().substr(0, end + 1));
       if (skipped_.size() > 2048) skipped_.erase(0, skipped_.size() - 2048);
-      buffer_.erase(0, end + 1);
+      begin_ += end + 1;
       continue;
     }
-    buffer_.erase(0, end + 1);
+    begin_ += end + 1;
     greeted_ = true;
     greeting_ = *std::move(greeting);
     if (greeting_.version != agent_version)
@@ -216,7 +242,7 @@ void AgentDecoder::find_first_line() {
 
 std::optional<AgentFrame> AgentDecoder::next() {
   if (!greeted_ || !broken_.empty()) return std::nullopt;
-  auto rest = std::string_view(buffer_).substr(used_);
+  const auto rest = this->rest();
   if (rest.size() < head_size || may_become_line() || line_here()) return std::nullopt;
   std::size_t size = integer(rest, 4);
   if (size > agent_frame_limit) {
@@ -225,25 +251,25 @@ std::optional<AgentFrame> AgentDecoder::next() {
     return std::nullopt;
   }
   if (rest.size() < head_size + size) return std::nullopt;
-  used_ += head_size + size;
+  begin_ += head_size + size;
   return AgentFrame{static_cast<std::uint8_t>(rest[4]), integer(rest.substr(5), 4),
                     rest.substr(head_size, size)};
 }
 
 std::optional<std::size_t> AgentDecoder::line_at_end() const {
-  auto rest = std::string_view(buffer_).substr(used_);
+  const auto rest = this->rest();
   if (!greeted_ || rest.empty() || rest.back() != '\n') return std::nullopt;
   auto tail = rest.substr(rest.size() - std::min(rest.size(), longest_line));
   auto at = tail.rfind(expect_ == Expect::greeting ? agent_word : host_word);
   if (at == std::string_view::npos) return std::nullopt;
   auto line = tail.substr(at, tail.size() - at - 1);
   if (line.find('\n') != std::string_view::npos || !parse_line(line, expect_)) return std::nullopt;
-  return buffer_.size() - (tail.size() - at);
+  return rest.size() - (tail.size() - at);
 }
 
 // "\nATT" as a length is far over the limit, so a line that begins where a frame would is no frame.
 std::optional<std::size_t> AgentDecoder::line_here() const {
-  auto rest = std::string_view(buffer_).substr(used_);
+  const auto rest = this->rest();
   auto word = expect_ == Expect::greeting ? agent_word : host_word;
   if (!greeted_ || !rest.starts_with('\n') || !rest.substr(1).starts_with(word))
     return std::nullopt;
@@ -251,11 +277,11 @@ std::optional<std::size_t> AgentDecoder::line_here() const {
   if (end == std::string_view::npos || end > longest_line ||
       !find_in_line(rest.substr(1, end - 1), expect_))
     return std::nullopt;
-  return used_;
+  return 0;
 }
 
 bool AgentDecoder::may_become_line() const {
-  auto rest = std::string_view(buffer_).substr(used_);
+  auto rest = this->rest();
   auto word = expect_ == Expect::greeting ? agent_word : host_word;
   if (!rest.starts_with('\n') || rest.size() > longest_line) return false;
   rest.remove_prefix(1);
@@ -266,7 +292,6 @@ bool AgentDecoder::may_become_line() const {
 bool AgentDecoder::restarted() const { return line_here() || line_at_end(); }
 
 void AgentDecoder::start_over() {
-  buffer_.erase(0, std::exchange(used_, 0));
   greeted_ = false;
   broken_.clear();
   find_first_line();
@@ -275,8 +300,7 @@ void AgentDecoder::start_over() {
 void AgentDecoder::restart() {
   auto at = line_here();
   if (!at) at = line_at_end();
-  buffer_.erase(0, at.value_or(buffer_.size()));
-  used_ = 0;
+  begin_ += at.value_or(rest().size());
   greeted_ = false;
   broken_.clear();
   find_first_line();

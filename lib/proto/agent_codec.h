@@ -5,7 +5,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -70,7 +72,7 @@ class AgentFields {
 struct AgentFrame {
   std::uint8_t type = 0;  ///< an AgentFrameType, or a number that this version does not know
   std::uint32_t stream = 0;
-  std::string_view payload;  ///< valid until the decoder's next feed()
+  std::string_view payload;  ///< valid until the decoder's next feed() or room()
 
   bool is(AgentFrameType which) const { return type == static_cast<std::uint8_t>(which); }
   /// Channel and bytes of a data frame, channel of an end frame; nullopt if there is not even that.
@@ -109,6 +111,10 @@ class AgentDecoder {
 
   /// Takes the next bytes, in pieces of any size.
   void feed(std::string_view bytes);
+  /// The same without a copy: memory of at least `wish` bytes to be filled, then how many of them
+  /// were. Frames that next() returned before are void.
+  std::span<char> room(std::size_t wish = agent_data_limit);
+  void filled(std::size_t count);
   /// True once the first line has come; frames follow it.
   bool greeted() const noexcept { return greeted_; }
   /// Valid once greeted; for Expect::hello only the version and the nonce are set.
@@ -134,6 +140,7 @@ class AgentDecoder {
   const std::string& skipped() const noexcept { return skipped_; }
 
  private:
+  std::string_view rest() const { return {memory_.get() + begin_, end_ - begin_}; }
   void find_first_line();
   std::optional<std::size_t> line_at_end() const;
   std::optional<std::size_t> line_here() const;
@@ -142,8 +149,9 @@ class AgentDecoder {
   Expect expect_;
   bool greeted_ = false;
   AgentGreeting greeting_;
-  std::string buffer_, skipped_, broken_;
-  std::size_t used_ = 0;  // bytes of buffer_ that were returned; dropped at the next feed()
+  std::string skipped_, broken_;
+  std::unique_ptr<char[]> memory_;  // its bytes from begin_ to end_ wait to be returned
+  std::size_t size_ = 0, begin_ = 0, end_ = 0;
 };
 
 }  // namespace attest::proto

@@ -99,7 +99,7 @@ Task<std::optional<AgentNews>> AgentStream::next(Deadline deadline) {
   self->news.pop_front();
   if (auto* data = std::get_if<AgentData>(&*first)) {
     self->taken += data->bytes.size();
-    if (self->taken >= agent_window / 4 && !self->is_over) {
+    if (self->taken >= agent_window / 8 && !self->is_over) {
       self->receive_window += self->taken;
       self->agent->send(agent_window_frame(self->id, static_cast<std::uint32_t>(self->taken)));
       self->taken = 0;

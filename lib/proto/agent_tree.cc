@@ -18,7 +18,7 @@ void put(std::string& to, Number value) {
 
 // Takes a big-endian number off the front; the caller knows that there is enough.
 template <class Number>
-Number take(std::string_view& from) {
+Number take_number(std::string_view& from) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < sizeof(Number); ++i)
     value = value << 8 | static_cast<unsigned char>(from[i]);
@@ -74,8 +74,21 @@ bool tree_path_ok(std::string_view path) {
 
 void TreeDecoder::feed(std::string_view bytes) {
   if (!broken_.empty()) return;
-  buffer_.erase(0, std::exchange(used_, 0));
+  if (rest_.empty()) {
+    rest_ = bytes;
+    return;
+  }
+  keep();
   buffer_ += bytes;
+  rest_ = buffer_;
+}
+
+void TreeDecoder::keep() {
+  if (rest_.data() >= buffer_.data() && rest_.data() <= buffer_.data() + buffer_.size())
+    buffer_.erase(0, static_cast<std::size_t>(rest_.data() - buffer_.data()));
+  else
+    buffer_ = rest_;
+  rest_ = buffer_;
 }
 
 std::optional<TreeEvent> TreeDecoder::fail(std::string what) {
@@ -85,82 +98,87 @@ std::optional<TreeEvent> TreeDecoder::fail(std::string what) {
 
 std::optional<TreeEvent> TreeDecoder::next() {
   if (!broken_.empty()) return std::nullopt;
+  auto event = take();
+  if (!event && broken_.empty()) keep();
+  return event;
+}
+
+std::optional<TreeEvent> TreeDecoder::take() {
   for (;;) {
-    auto rest = std::string_view(buffer_).substr(used_);
-    if (rest.empty()) return std::nullopt;
+    if (rest_.empty()) return std::nullopt;
     if (ended_) return fail("bytes come after the tree's end");
-    if (piece_left_ > 0) return piece(rest);
-    switch (rest[0]) {
+    if (piece_left_ > 0) return piece();
+    switch (rest_[0]) {
       case data_tag: {
-        if (auto event = data_head(rest); event || !broken_.empty()) return event;
+        if (auto event = data_head(); event || !broken_.empty()) return event;
         if (piece_left_ == 0) return std::nullopt;
         continue;  // the piece's first bytes may be here
       }
       case file_end_tag:
         if (!in_file_) return fail("a file ends that did not begin");
-        ++used_;
+        rest_.remove_prefix(1);
         in_file_ = false;
         return TreeFileEnd{};
       case end_tag:
         if (in_file_ || !any_) return fail("the tree ends in the middle");
-        ++used_;
+        rest_.remove_prefix(1);
         ended_ = true;
         return TreeEnd{};
       case 'f':
       case 'd':
       case 'l':
-        return entry(rest);
+        return entry();
       default:
-        return fail("byte " + std::to_string(rest[0] & 0xff) + " begins no record of a tree");
+        return fail("byte " + std::to_string(rest_[0] & 0xff) + " begins no record of a tree");
     }
   }
 }
 
-std::optional<TreeEvent> TreeDecoder::piece(std::string_view rest) {
-  auto bytes = rest.substr(0, piece_left_);
+std::optional<TreeEvent> TreeDecoder::piece() {
+  auto bytes = rest_.substr(0, piece_left_);
   TreeData data{piece_offset_, bytes};
-  used_ += bytes.size();
+  rest_.remove_prefix(bytes.size());
   piece_offset_ += bytes.size();
   piece_left_ -= bytes.size();
   return data;
 }
 
 // Takes a data record's head; its bytes come from piece().
-std::optional<TreeEvent> TreeDecoder::data_head(std::string_view rest) {
-  if (rest.size() < tree_data_head_size) return std::nullopt;
+std::optional<TreeEvent> TreeDecoder::data_head() {
+  if (rest_.size() < tree_data_head_size) return std::nullopt;
   if (!in_file_) return fail("data comes outside of a file");
-  rest.remove_prefix(1);
-  auto offset = take<std::uint64_t>(rest);
-  auto size = take<std::uint32_t>(rest);
+  auto head = rest_.substr(1);
+  auto offset = take_number<std::uint64_t>(head);
+  auto size = take_number<std::uint32_t>(head);
   if (size == 0 || size > tree_piece_limit)
     return fail("a piece of " + std::to_string(size) + " bytes was announced");
   if (offset < at_) return fail("a piece lies before the end of the one before it");
   if (offset > size_ || size > size_ - offset) return fail("a piece lies beyond the file's end");
-  used_ += tree_data_head_size;
+  rest_.remove_prefix(tree_data_head_size);
   at_ = offset + size;
   piece_offset_ = offset;
   piece_left_ = size;
   return std::nullopt;
 }
 
-std::optional<TreeEvent> TreeDecoder::entry(std::string_view rest) {
+std::optional<TreeEvent> TreeDecoder::entry() {
   if (in_file_) return fail("an entry comes inside of a file");
-  if (rest.size() < entry_head_size) return std::nullopt;
+  if (rest_.size() < entry_head_size) return std::nullopt;
   TreeEntry found;
-  found.type = static_cast<TreeEntry::Type>(rest[0]);
-  auto head = rest.substr(1);
-  auto path_size = take<std::uint16_t>(head);
-  found.mode = take<std::uint32_t>(head);
-  found.size = take<std::uint64_t>(head);
-  found.mtime_ns = take<std::int64_t>(head);
-  auto target_size = take<std::uint16_t>(head);
+  found.type = static_cast<TreeEntry::Type>(rest_[0]);
+  auto head = rest_.substr(1);
+  auto path_size = take_number<std::uint16_t>(head);
+  found.mode = take_number<std::uint32_t>(head);
+  found.size = take_number<std::uint64_t>(head);
+  found.mtime_ns = take_number<std::int64_t>(head);
+  auto target_size = take_number<std::uint16_t>(head);
   // Before waiting for them, so that nobody makes this wait for what will be refused.
   if (path_size > longest_path || target_size > longest_path)
     return fail("a name of " + std::to_string(std::max(path_size, target_size)) + " bytes");
   if (head.size() < std::size_t{path_size} + target_size) return std::nullopt;
   found.path = head.substr(0, path_size);
   found.target = head.substr(path_size, target_size);
-  used_ += entry_head_size + path_size + target_size;
+  rest_.remove_prefix(entry_head_size + path_size + target_size);
   if (auto why = why_out_of_place(found); !why.empty()) return fail(std::move(why));
   bool directory = found.type == TreeEntry::Type::directory;
   if (!any_) root_is_directory_ = directory;

@@ -29,7 +29,7 @@ struct TreeEntry {
 /// A piece of the file that was announced last. Pieces come in order; what lies between is a hole.
 struct TreeData {
   std::uint64_t offset = 0;
-  std::string_view bytes;  ///< valid until the decoder's next feed()
+  std::string_view bytes;  ///< valid until the decoder's next call
 };
 
 /// The announced file is complete.
@@ -60,8 +60,15 @@ bool tree_path_ok(std::string_view path);
 /// overlapping or backward pieces break it.
 class TreeDecoder {
  public:
-  /// Takes the next bytes, in pieces of any size.
+  TreeDecoder() = default;
+  TreeDecoder(const TreeDecoder&) = delete;
+  TreeDecoder& operator=(const TreeDecoder&) = delete;
+
+  /// Takes the next bytes, in pieces of any size. They must stay where they are until next() has
+  /// returned nullopt, or until keep().
   void feed(std::string_view bytes);
+  /// Copies what next() has not returned yet, for callers that stop in the middle.
+  void keep();
   /// The next event, or nullopt until more bytes come. Data may come in smaller pieces than it was
   /// sent. Never after broken().
   std::optional<TreeEvent> next();
@@ -72,13 +79,14 @@ class TreeDecoder {
 
  private:
   std::optional<TreeEvent> fail(std::string what);
-  std::optional<TreeEvent> piece(std::string_view rest);
-  std::optional<TreeEvent> entry(std::string_view rest);
-  std::optional<TreeEvent> data_head(std::string_view rest);
+  std::optional<TreeEvent> take();
+  std::optional<TreeEvent> piece();
+  std::optional<TreeEvent> entry();
+  std::optional<TreeEvent> data_head();
   std::string why_out_of_place(const TreeEntry& entry);
 
   std::string buffer_, broken_;
-  std::size_t used_ = 0;
+  std::string_view rest_;  // what next() has not returned: in buffer_, or in what was fed
   bool any_ = false, in_file_ = false, ended_ = false, root_is_directory_ = false;
   std::uint64_t size_ = 0, at_ = 0;  // of the open file: its size, the end of what came
   std::uint64_t piece_offset_ = 0, piece_left_ = 0;

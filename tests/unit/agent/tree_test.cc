@@ -73,10 +73,25 @@ TEST(Tree, ComesOutAsItWentInWhereverItIsCut) {
 TEST(Tree, KeepsEveryFieldOfAnEntry) {
   TreeEntry sent{Type::file, "", 07777, (std::uint64_t{1} << 63) - 1, -1'500'000'000, ""};
   TreeDecoder decoder;
-  decoder.feed(tree_entry(sent));
+  auto record = tree_entry(sent);
+  decoder.feed(record);
   auto event = decoder.next();
   ASSERT_TRUE(event);
   EXPECT_EQ(std::get<TreeEntry>(*event), sent);
+}
+
+TEST(Tree, KeepsWhatWasNotTakenYet) {
+  TreeDecoder decoder;
+  auto bytes = sample;
+  decoder.feed(bytes);
+  ASSERT_TRUE(decoder.next());
+  decoder.keep();
+  bytes.assign(bytes.size(), 'x');
+  int events = 1;
+  while (decoder.next()) ++events;
+  EXPECT_EQ(decoder.broken(), "");
+  EXPECT_TRUE(decoder.ended());
+  EXPECT_EQ(events, 10);
 }
 
 TEST(Tree, IsNeverWholeWhenItsEndIsMissing) {
