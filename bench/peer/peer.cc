@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -109,6 +110,10 @@ int main(int argc, char** argv) {
   int port = open_port(argv[1]), listener = -1;
   for (;;) {
     char what = 0;
+    // Not read() alone: all ports share an interrupt, and the driver wakes whoever waits for one
+    // whose last output it has not reclaimed, at each of them. poll() reclaims it.
+    pollfd waiting{.fd = port, .events = POLLIN, .revents = 0};
+    ::poll(&waiting, 1, -1);
     all(port, false, &what, 1);
     switch (what) {
       case 't':

@@ -33,6 +33,8 @@ class Output {
   virtual void error(std::string_view kind, std::string_view text) = 0;
   /// Lets the host send so many more bytes: they have been used up.
   virtual void consumed(std::size_t bytes) = 0;
+  /// Lets `bytes` more than the window be under way from the host.
+  virtual void widen(std::size_t bytes) = 0;
 };
 
 /// One thing that the host has asked for. The defaults refuse nothing and do nothing.

@@ -50,6 +50,9 @@ class AgentStream {
   /// their way, which takes as long as the agent leaves them unread. Throws Error{guest} if the
   /// operation is over, and what next() throws.
   Task<void> write(std::string_view bytes);
+  /// Lets `bytes` more than agent_window be under way to us, for operations whose bytes are taken
+  /// as they come: the agent then seldom has to wait for our word.
+  void widen(std::size_t bytes);
   /// Nothing more will be written.
   void end();
   /// Sends an event.

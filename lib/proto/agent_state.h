@@ -65,7 +65,7 @@ struct AgentStream::State {
   bool is_over = false, abandoned = false, refused = false;
   std::optional<Error> failure;
   AgentFields done;
-  std::size_t receive_window = agent_window, taken = 0;
+  std::size_t whole_window = agent_window, receive_window = agent_window, taken = 0;
   std::uint64_t send_window = agent_window;
   asio::steady_timer can_read;  ///< cancelled when there is news
   async::Event can_write;

@@ -99,7 +99,7 @@ Task<std::optional<AgentNews>> AgentStream::next(Deadline deadline) {
   self->news.pop_front();
   if (auto* data = std::get_if<AgentData>(&*first)) {
     self->taken += data->bytes.size();
-    if (self->taken >= agent_window / 8 && !self->is_over) {
+    if (self->taken >= self->whole_window / 4 && !self->is_over) {
       self->receive_window += self->taken;
       self->agent->send(agent_window_frame(self->id, static_cast<std::uint32_t>(self->taken)));
       self->taken = 0;
@@ -133,6 +133,12 @@ Task<void> AgentStream::write(std::string_view bytes) {
   }
 }
 
+void AgentStream::widen(std::size_t bytes) {
+  state_->whole_window += bytes;
+  state_->receive_window += bytes;
+  state_->agent->send(agent_window_frame(state_->id, static_cast<std::uint32_t>(bytes)));
+}
+
 void AgentStream::end() {
   if (!over()) state_->agent->send(agent_end(state_->id, agent_input));
 }
@@ -151,7 +157,7 @@ void AgentStream::abandon() noexcept {
     if (!state_->is_over) {
       cancel();
       // Data that was not taken has used the window up: the agent may wait for more of it.
-      std::size_t untaken = agent_window - state_->receive_window;
+      std::size_t untaken = state_->whole_window - state_->receive_window;
       if (untaken > 0)
         state_->agent->send(agent_window_frame(state_->id, static_cast<std::uint32_t>(untaken)));
     }
