@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -104,8 +105,10 @@ std::vector<Address> addresses_in_hosts(std::string_view content, std::string_vi
     line = line.substr(0, line.find('#'));
     auto address = parse_address(word(line));
     for (auto host = word(line); address && !host.empty(); host = word(line)) {
-      bool same =
-          host.size() == name.size() && strncasecmp(host.data(), name.data(), name.size()) == 0;
+      auto equal = [](unsigned char one, unsigned char other) {
+        return std::tolower(one) == std::tolower(other);
+      };
+      bool same = std::equal(host.begin(), host.end(), name.begin(), name.end(), equal);
       if (same) add_once(found, *address);
     }
   }
