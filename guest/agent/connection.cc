@@ -11,6 +11,7 @@
 
 #include "guest/agent/connection_stream.h"
 #include "guest/agent/file_text.h"
+#include "guest/agent/files.h"
 #include "guest/agent/piece.h"
 
 namespace attest::agent {
@@ -47,7 +48,7 @@ Connection::Connection(Services services, int in, int out, std::function<void(in
     });
   }
   if (out_ != in_) {
-    pollable_out_ = services_.loop.watch(out_, 0, [this](std::uint32_t events) {
+    services_.loop.watch(out_, 0, [this](std::uint32_t events) {
       if (events & (EPOLLERR | EPOLLHUP)) return close(EPIPE);
       flush();
     });
@@ -264,15 +265,16 @@ void Connection::send_data(std::string_view head, std::string_view bytes) {
     send(head);
     return send(bytes);
   }
-  std::string_view rest(frame, head.size() + bytes.size());
-  while (!rest.empty()) {
-    const auto count = write(out_, rest.data(), rest.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno != EAGAIN) return close(errno);
-    if (count <= 0) break;
-    rest.remove_prefix(static_cast<std::size_t>(count));
-  }
-  if (!rest.empty()) send(rest);
+  std::string_view whole(frame, head.size() + bytes.size());
+  const auto taken = write_now(whole);
+  if (!closed_ && taken < whole.size()) send(whole.substr(taken));
+}
+
+// How many of the bytes the host takes at once.
+std::size_t Connection::write_now(std::string_view bytes) {
+  const auto taken = write_all(out_, bytes);
+  if (taken < bytes.size() && errno != EAGAIN) close(errno);
+  return taken;
 }
 
 void Connection::flush_soon() {
@@ -287,18 +289,10 @@ void Connection::flush_soon() {
 void Connection::flush() {
   // Streams take their turns as soon as there is room, so that a fast reader never waits for us.
   for (int rounds = 0; rounds < 16 && !closed_; ++rounds) {
-    blocked_ = false;
     bury_ended();
-    while (!closed_ && sent_ < outbox_.size()) {
-      const auto count = write(out_, outbox_.data() + sent_, outbox_.size() - sent_);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0 && errno != EAGAIN) return close(errno);
-      if (count <= 0) {
-        blocked_ = true;
-        break;
-      }
-      sent_ += static_cast<std::size_t>(count);
-    }
+    sent_ += write_now(std::string_view(outbox_).substr(sent_));
+    if (closed_) return;
+    blocked_ = sent_ < outbox_.size();
     if (sent_ == outbox_.size() || sent_ > outbox_limit / 2)
       outbox_.erase(0, std::exchange(sent_, 0));
     if (outbox_.empty() && outbox_.capacity() > 2 * outbox_limit) outbox_ = std::string();

@@ -47,12 +47,12 @@ class Connection {
   void end_input(Stream& stream, const proto::AgentFrame& frame);
   void handle_event(Stream& stream, const proto::AgentFrame& frame);
   void add_credit(Stream& stream, const proto::AgentFrame& frame);
-  void broken();
   void look_for_restart();
   void end_session();
 
   void send(std::string_view frame);
   void send_data(std::string_view head, std::string_view bytes);
+  std::size_t write_now(std::string_view bytes);
   void fail(std::uint32_t stream, std::string_view kind, std::string_view text);
   void flush_soon();
   void flush();
@@ -72,7 +72,7 @@ class Connection {
   Loop::Timer restart_timer_ = 0;
   std::string outbox_;
   std::size_t sent_ = 0;  // bytes of outbox_ that are gone
-  bool flush_planned_ = false, pollable_in_ = true, pollable_out_ = true, closed_ = false;
+  bool flush_planned_ = false, pollable_in_ = true, closed_ = false;
   bool blocked_ = false;  // the last write left something
   std::uint32_t watched_ = 0;
   std::unordered_map<std::uint32_t, std::unique_ptr<Stream>> streams_;

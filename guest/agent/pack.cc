@@ -93,13 +93,15 @@ class Pack : public Operation {
       collect(room);
       return true;
     }
-    constexpr std::size_t head_at = 16 - head_size;  // the content lies where memory likes it
-    auto size = read_at_offset(piece_buffer() + 16, std::min<std::int64_t>(room, piece_size) - 16);
+    constexpr std::int64_t content_at = 16;  // where memory likes it
+    auto size = read_at_offset(piece_buffer() + content_at,
+                               std::min<std::int64_t>(room, piece_size) - content_at);
     if (size == 0) return true;
     auto head = proto::tree_data_head(static_cast<std::uint64_t>(offset_),
                                       static_cast<std::uint32_t>(size));
-    head.copy(piece_buffer() + head_at, head_size);
-    out_.data(proto::agent_output, {piece_buffer() + head_at, head_size + size});
+    auto* record = piece_buffer() + content_at - std::ptrdiff_t{head_size};
+    head.copy(record, head_size);
+    out_.data(proto::agent_output, {record, head_size + size});
     offset_ += static_cast<std::int64_t>(size);
     return true;
   }

@@ -26,9 +26,6 @@ std::array<timespec, 2> times_of(std::int64_t mtime_ns) {
   return {timespec{0, UTIME_OMIT}, timespec{static_cast<time_t>(seconds), static_cast<long>(rest)}};
 }
 
-// So that the host seldom has to wait for our word.
-constexpr std::size_t extra_window = 3 << 20;
-
 // A directory on the way to where things are being made.
 struct Open {
   TreeEntry entry;
@@ -54,7 +51,7 @@ class Unpack : public Operation {
     if (int code = parents_ ? make_directories(directory) : 0) return fail("", code);
     base_.reset(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!base_) return fail("", errno);
-    out_.widen(extra_window);
+    out_.widen(proto::agent_tree_window);
   }
 
   void on_data(std::uint8_t, std::string_view bytes) override {

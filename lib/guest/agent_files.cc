@@ -10,10 +10,6 @@ namespace {
 using Kind = Error::Kind;
 using proto::AgentFields;
 
-// A virtio port's ring holds 4 MiB of what the guest writes; with less of a window the guest stops
-// before the ring is full.
-constexpr std::size_t tree_window = 3 << 20;
-
 Error too_large(const std::string& path) {
   return Error(Kind::guest, "file '" + base::printable(path) + "' has more than 64 MiB")
       .hint("copy_from_machine() takes files of any size");
@@ -84,7 +80,7 @@ struct Give {
 
 Task<void> fetch(std::shared_ptr<proto::Agent> agent, std::string path, TreeSink* sink) {
   auto stream = agent->open({{"op", "pack"}, {"path", path}});
-  stream->widen(tree_window);
+  stream->widen(proto::agent_tree_window);
   proto::TreeDecoder decoder;
   for (;;) {
     auto news = co_await stream->next();

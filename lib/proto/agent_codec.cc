@@ -191,21 +191,24 @@ void AgentDecoder::feed(std::string_view bytes) {
 // What waits is moved only when there is no room behind it, which is once in several frames.
 std::span<char> AgentDecoder::room(std::size_t wish) {
   const auto waiting = end_ - begin_;
-  const bool fits = waiting + wish <= size_;
+  if (waiting == 0) begin_ = end_ = 0;
   // One large frame must not keep its memory for the rest of a long life.
-  if (!fits || (waiting == 0 && size_ > usual_memory && wish <= usual_memory)) {
-    const auto size = std::max(usual_memory, fits ? 0 : waiting + wish + waiting / 2);
-    auto memory = std::make_unique_for_overwrite<char[]>(size);
-    if (waiting > 0) std::memcpy(memory.get(), memory_.get() + begin_, waiting);
-    memory_ = std::move(memory);
-    size_ = size;
-  } else if (waiting > 0 && size_ - end_ < wish) {
-    std::memmove(memory_.get(), memory_.get() + begin_, waiting);
-  } else if (waiting > 0) {
-    return {memory_.get() + end_, size_ - end_};
+  if (waiting == 0 && size_ > usual_memory) {
+    memory_.reset();
+    size_ = 0;
   }
-  begin_ = 0;
-  end_ = waiting;
+  if (size_ - end_ < wish) {
+    if (waiting + wish > size_) {
+      size_ = std::max(usual_memory, waiting + wish + waiting / 2);
+      auto larger = std::make_unique_for_overwrite<char[]>(size_);
+      if (waiting > 0) std::memcpy(larger.get(), memory_.get() + begin_, waiting);
+      memory_ = std::move(larger);
+    } else {
+      std::memmove(memory_.get(), memory_.get() + begin_, waiting);
+    }
+    begin_ = 0;
+    end_ = waiting;
+  }
   return {memory_.get() + end_, size_ - end_};
 }
 
@@ -268,16 +271,13 @@ std::optional<std::size_t> AgentDecoder::line_at_end() const {
 }
 
 // "\nATT" as a length is far over the limit, so a line that begins where a frame would is no frame.
-std::optional<std::size_t> AgentDecoder::line_here() const {
+bool AgentDecoder::line_here() const {
   const auto rest = this->rest();
   auto word = expect_ == Expect::greeting ? agent_word : host_word;
-  if (!greeted_ || !rest.starts_with('\n') || !rest.substr(1).starts_with(word))
-    return std::nullopt;
+  if (!greeted_ || !rest.starts_with('\n') || !rest.substr(1).starts_with(word)) return false;
   auto end = rest.find('\n', 1);
-  if (end == std::string_view::npos || end > longest_line ||
-      !find_in_line(rest.substr(1, end - 1), expect_))
-    return std::nullopt;
-  return 0;
+  return end != std::string_view::npos && end <= longest_line &&
+         find_in_line(rest.substr(1, end - 1), expect_);
 }
 
 bool AgentDecoder::may_become_line() const {
@@ -298,9 +298,7 @@ void AgentDecoder::start_over() {
 }
 
 void AgentDecoder::restart() {
-  auto at = line_here();
-  if (!at) at = line_at_end();
-  begin_ += at.value_or(rest().size());
+  if (!line_here()) begin_ += line_at_end().value_or(rest().size());
   greeted_ = false;
   broken_.clear();
   find_first_line();

@@ -25,6 +25,11 @@ inline constexpr std::size_t agent_data_limit = 64 << 10;
 /// more.
 inline constexpr std::size_t agent_window = 1 << 20;
 
+/// So much more both sides allow on streams of trees, whose bytes are used up as they come: a
+/// virtio port's ring holds 4 MiB of what the guest writes, and who waits for a word about the
+/// window before the ring is full waits too often.
+inline constexpr std::size_t agent_tree_window = 3 << 20;
+
 /// What a frame is; the numbers are on the wire.
 enum class AgentFrameType : std::uint8_t {
   open = 1,    ///< host: begins a stream; payload: fields, with "op"
@@ -130,7 +135,7 @@ class AgentDecoder {
   bool restarted() const;
   /// Like restarted(), and nothing else can be meant: the line stands where a frame would begin,
   /// and a frame that long is not allowed. No need to wait.
-  bool begins_anew() const { return line_here().has_value(); }
+  bool begins_anew() const { return line_here(); }
   /// Begins again at that line.
   void restart();
   /// After broken(): begins again at the next first line in what has come since the last frame, or
@@ -143,7 +148,7 @@ class AgentDecoder {
   std::string_view rest() const { return {memory_.get() + begin_, end_ - begin_}; }
   void find_first_line();
   std::optional<std::size_t> line_at_end() const;
-  std::optional<std::size_t> line_here() const;
+  bool line_here() const;
   bool may_become_line() const;
 
   Expect expect_;
