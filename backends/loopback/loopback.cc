@@ -130,7 +130,7 @@ class Loopback final : public Backend, private FileSharing {
   explicit Loopback(BackendContext context) : context_(std::move(context)) {}
 
   std::string_view name() const override { return "loopback"; }
-  bool guest_has_power() const override { return false; }
+  PowerControl power_control() const override { return PowerControl::backend; }
 
   Task<std::unique_ptr<Stream>> boot(Deadline) override {
     kill();

@@ -6,6 +6,7 @@
 #include "attest/stream.h"
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 
 #include <filesystem>
 #include <functional>
@@ -18,15 +19,25 @@
 
 namespace attest {
 
-/// One NIC of a machine, as the network plan has laid it out. Exactly one of `socket` and
-/// `vde` is set.
+/// How a kind of machine joins its VLANs.
+enum class Wiring {
+  none,        ///< not at all: it has no NICs of ours
+  in_process,  ///< by a stream socket of the switch in this process
+  vde,         ///< by a vde_switch, as start scripts do
+  bridge       ///< by an interface on the VLAN's bridge in our network namespace
+};
+
+/// One NIC of a machine, as the network plan has laid it out. Exactly one of `socket`, `vde` and
+/// `bridge` is set, as the backend's Wiring says.
 struct NetworkAttachment {
   int vlan = 1;
-  std::string mac;     ///< "52:54:00:12:01:02"
-  std::string ipv4;    ///< "192.168.1.2", always /24
-  std::string ipv6;    ///< "2001:db8:1::2", always /64
-  std::string socket;  ///< of the in-process switch: 4-byte big-endian length, then the frame
-  std::string vde;     ///< directory of a vde_switch, for start scripts
+  std::string mac;        ///< "52:54:00:12:01:02"
+  std::string ipv4;       ///< "192.168.1.2", always /24
+  std::string ipv6;       ///< "2001:db8:1::2", always /64
+  std::string socket;     ///< of the in-process switch: 4-byte big-endian length, then the frame
+  std::string vde;        ///< directory of a vde_switch, for start scripts
+  std::string bridge;     ///< the VLAN's bridge in this network namespace; up
+  std::string interface;  ///< with `bridge`: the name that our end of the link gets, by the backend
 };
 
 /// A file that the machine must have from its first moment on.
@@ -40,6 +51,27 @@ struct SeedFile {
 struct Gone {
   bool orderly = false;  ///< it powered itself off (or was asked to), nothing crashed
   std::string cause;     ///< in words: "QEMU was killed by signal 9 (Killed)"
+};
+
+/// What only the process outside the sandbox can do: reach the host's network, and clear up after
+/// tests that died. All calls happen on the loop thread and do not block it. They throw
+/// Error{host} with what was attempted and what came, Error{timeout}.
+class Outside {
+ public:
+  virtual ~Outside() = default;
+  /// Closes itself.
+  using Socket = std::unique_ptr<boost::asio::generic::stream_protocol::socket>;
+
+  /// A TCP connection of the host to `host`, a name or an address.
+  virtual Task<Socket> connect(std::string host, int port, Deadline deadline) = 0;
+  /// A connection to the user's ssh-agent.
+  virtual Task<Socket> ssh_agent(Deadline deadline) = 0;
+  /// stdin and stdout of `command`, which sh runs in the host's network; its stderr is the test's.
+  /// It is ended when the socket is closed.
+  virtual Task<Socket> run(std::string command, Deadline deadline) = 0;
+  /// Kills what is left in the cgroup `directory` (a path of the host) and below, and removes it,
+  /// as soon as the returned socket is closed, by whatever ends us. The directory exists already.
+  virtual Task<Socket> sweep_cgroup(std::string directory, Deadline deadline) = 0;
 };
 
 /// Everything a backend is given; it asks nothing back.
@@ -58,6 +90,9 @@ struct BackendContext {
   boost::asio::any_io_executor loop;  ///< every call below happens on it
   /// Takes console bytes as they come; whole lines are made of them elsewhere. Never blocks.
   std::function<void(std::string_view)> console;
+  /// Takes whole lines for people, about this machine. Never blocks.
+  std::function<void(std::string_view)> say = [](std::string_view) {};
+  std::shared_ptr<Outside> outside = {};  ///< null in a driver that was given none
 };
 
 /// Showing directories of the host to the running machine.
@@ -86,6 +121,13 @@ class ConsoleInput {
   virtual ~ConsoleInput() = default;
   /// Sends bytes to the machine's serial console as if typed there.
   virtual Task<void> send(std::string bytes) = 0;
+};
+
+/// Who switches a guest off and on.
+enum class PowerControl {
+  guest,    ///< the guest is asked first, the backend where that fails
+  backend,  ///< processes of this host: shutdown() and boot() are all that there is
+  nobody    ///< not ours to switch off: shutdown() only leaves it, a reboot is refused
 };
 
 /// What a Machine needs from whatever boots it: five duties. Override a power only if the
@@ -117,9 +159,7 @@ class Backend {
   /// The host's directory that the machine sees as /tmp/shared from its boot on; empty: none.
   virtual std::filesystem::path shared_dir() { return {}; }
 
-  /// False where the guest has no power of its own (it is processes of this host): it is never
-  /// asked to power off or reboot, shutdown() and boot() do that.
-  virtual bool guest_has_power() const { return true; }
+  virtual PowerControl power_control() const { return PowerControl::guest; }
 
   virtual FileSharing* file_sharing() { return nullptr; }
   virtual Display* display() { return nullptr; }
@@ -143,6 +183,8 @@ struct BackendEntry {
   /// What this host lacks for such a machine; nullopt if it can run. Probed before anything
   /// boots; may take seconds once per boot of the host, then it is cached.
   std::function<std::optional<Missing>(const MachineConfig&)> missing = {};
+  /// How such a machine joins its VLANs; not given: in_process, or vde with a start script.
+  std::function<Wiring(const MachineConfig&)> wiring = {};
   /// How such a machine would run, for the header line: "qemu/tcg".
   std::function<std::string(const MachineConfig&)> describe = {};
 };
@@ -155,6 +197,9 @@ using Backends = std::map<std::string, BackendEntry, std::less<>>;
 struct DriverSetup {
   Backends backends;
   std::filesystem::path work_dir;  ///< short, private to this driver, exists
+  /// This process has a network namespace of its own, in which interfaces may be made.
+  bool own_network = false;
+  std::shared_ptr<Outside> outside = {};  ///< for backends that reach the host's network
   /// Takes whole lines for people: who ("web", or "" for attest itself) and what. Any thread.
   std::function<void(std::string_view who, std::string_view text)> say = [](auto, auto) {};
   double timeout_factor = 1;  ///< scales every timeout

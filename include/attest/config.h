@@ -79,6 +79,34 @@ struct LoopbackConfig {
   bool operator==(const LoopbackConfig&) const = default;
 };
 
+/// Options of the systemd-nspawn backend.
+struct NspawnConfig {
+  std::string binary{"systemd-nspawn"};  ///< name on PATH, or a path
+  bool agent = true;                ///< false: only a shell that enters the container's namespaces
+  std::string toplevel;             ///< path of a NixOS system; boots that instead of an image
+  std::string store{"/nix/store"};  ///< with `toplevel`: directory of the host, bound read-only
+  bool operator==(const NspawnConfig&) const = default;
+};
+
+/// Options of the SSH backend: a host that is up already. attest does not own it: start() connects,
+/// crash() drops the connection, and so does shutdown() unless `allow_power` is set.
+struct SshConfig {
+  std::string host;  ///< name or address; required
+  int port = 22;
+  std::string user{"root"};   ///< whom every command runs as
+  std::string key_file;       ///< private key (OpenSSH format, ed25519 or ecdsa) without passphrase
+  std::string password_file;  ///< file whose first line is the password
+  bool ssh_agent = false;     ///< offer the keys of the user's ssh-agent
+  std::string proxy_command;  ///< run by sh on the host; %h, %p and %r as in ssh_config(5)
+  std::string known_hosts;    ///< file of host keys; empty: ~/.ssh/known_hosts
+  bool accept_new = false;    ///< take an unknown host's key, and note it in known_hosts
+  std::string fingerprint;    ///< "SHA256:...", the only host key that is taken
+  bool agent = true;          ///< upload attest-agent to a private directory for the session
+  bool allow_power = false;   ///< shutdown() and reboot() really do that to the host
+  std::chrono::seconds keepalive{15};  ///< silence after which the host is asked for a sign of life
+  bool operator==(const SshConfig&) const = default;
+};
+
 /// One machine. `image` describes a bootable guest (guest/debian builds the default one);
 /// `kernel` and friends describe one by hand; `start_script` runs a nixpkgs-built
 /// run-<name>-vm. At most one of image, kernel, start_script is given.
@@ -108,6 +136,8 @@ struct MachineConfig {
   bool internet = false;                ///< a NIC with a way out through the host
   QemuConfig qemu;
   LoopbackConfig loopback;
+  NspawnConfig nspawn;
+  SshConfig ssh;
   bool operator==(const MachineConfig&) const = default;
 };
 

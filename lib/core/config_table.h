@@ -112,6 +112,53 @@ struct Fields<LoopbackConfig> {
 };
 
 template <>
+struct Fields<NspawnConfig> {
+  static constexpr auto all = std::tuple{
+      field("binary", &NspawnConfig::binary, "systemd-nspawn: a name on PATH, or a path.",
+            {.form = Form::path_or_name, .filled = true}),
+      field("agent", &NspawnConfig::agent,
+            "Let attest-agent answer; false: only a shell that enters the container."),
+      field("toplevel", &NspawnConfig::toplevel, "A NixOS system to boot instead of an image.",
+            path_rule),
+      field("store", &NspawnConfig::store,
+            "With toplevel: the host's store, which the container sees read-only.", path_rule),
+  };
+};
+
+template <>
+struct Fields<SshConfig> {
+  static constexpr auto all = std::tuple{
+      field("host", &SshConfig::host, "Name or address of the host; needed."),
+      field("port", &SshConfig::port, "Where its sshd listens.",
+            {.what = "a port", .min = 1, .max = 65535}),
+      field("user", &SshConfig::user, "Whom to log in as; every command runs as that user.",
+            {.filled = true}),
+      field("key_file", &SshConfig::key_file,
+            "A private key (OpenSSH format, ed25519 or ecdsa) without a passphrase.", path_rule),
+      field("password_file", &SshConfig::password_file, "A file whose first line is the password.",
+            path_rule),
+      field("ssh_agent", &SshConfig::ssh_agent, "Offer the keys of the user's ssh-agent."),
+      field("proxy_command", &SshConfig::proxy_command,
+            "A command whose input and output lead to the host; %h, %p and %r stand for host, "
+            "port and user."),
+      field("known_hosts", &SshConfig::known_hosts,
+            "The file of known host keys; empty: ~/.ssh/known_hosts.", path_rule),
+      field("accept_new", &SshConfig::accept_new,
+            "Take the key of a host that is not known yet, and note it in known_hosts."),
+      field("fingerprint", &SshConfig::fingerprint,
+            "The only host key to take, as ssh-keygen -l shows it: SHA256:..."),
+      field("agent", &SshConfig::agent,
+            "Upload attest-agent for the session; false: commands go through a shell, slower."),
+      field("allow_power", &SshConfig::allow_power,
+            "Let shutdown() and reboot() really switch the host off; else shutdown() only leaves "
+            "it, and reboot() is refused."),
+      field("keepalive", &SshConfig::keepalive,
+            "Silence after which the host is asked for a sign of life.",
+            {.what = "a whole number of seconds", .min = 2, .max = 3600}),
+  };
+};
+
+template <>
 struct Fields<MachineConfig> {
   using M = MachineConfig;
   static constexpr auto all = std::tuple{
@@ -158,6 +205,8 @@ struct Fields<MachineConfig> {
       field("internet", &M::internet, "Give it a network card with a way out through the host."),
       field("qemu", &M::qemu, "Options of the qemu backend."),
       field("loopback", &M::loopback, "Options of the loopback backend."),
+      field("nspawn", &M::nspawn, "Options of the nspawn backend."),
+      field("ssh", &M::ssh, "Options of the ssh backend."),
   };
 };
 

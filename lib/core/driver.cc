@@ -30,10 +30,27 @@ Error unknown(const std::string& what, std::string_view name,
   return error;
 }
 
-std::map<std::string, std::vector<int>> vlans_of(const Config& config) {
+Wiring wiring_of(const DriverSetup& setup, const MachineConfig& machine) {
+  auto entry = setup.backends.find(machine.backend);
+  if (entry != setup.backends.end() && entry->second.wiring) return entry->second.wiring(machine);
+  return machine.start_script.empty() ? Wiring::in_process : Wiring::vde;
+}
+
+// Those that have network cards of ours.
+std::vector<int> vlans_of(const DriverSetup& setup, const MachineConfig& machine) {
+  return wiring_of(setup, machine) == Wiring::none ? std::vector<int>{} : machine.vlans;
+}
+
+std::map<std::string, std::vector<int>> vlans_of(const DriverSetup& setup, const Config& config) {
   std::map<std::string, std::vector<int>> vlans;
-  for (auto& [name, machine] : config.machines) vlans[name] = machine.vlans;
+  for (auto& [name, machine] : config.machines) vlans[name] = vlans_of(setup, machine);
   return vlans;
+}
+
+std::map<std::string, Wiring> wirings_of(const DriverSetup& setup, const Config& config) {
+  std::map<std::string, Wiring> wirings;
+  for (auto& [name, machine] : config.machines) wirings[name] = wiring_of(setup, machine);
+  return wirings;
 }
 
 }  // namespace
@@ -42,10 +59,9 @@ Task<void> core::Fleet::begin() {
   auto lock = co_await beginning.lock();
   if (!end) end = limit(config.timeouts.global);
   if (!fabric) {
-    std::set<std::string> vde;
-    for (auto& [name, machine] : config.machines)
-      if (!machine.start_script.empty()) vde.insert(name);
-    fabric = std::make_unique<net::Fabric>(loop.executor(), plan, vde, setup.work_dir);
+    net::FabricSetup made{setup.work_dir, setup.own_network};
+    fabric = std::make_unique<net::Fabric>(loop.executor(), plan, wirings_of(setup, config),
+                                           std::move(made));
   }
   co_await fabric->start(limit(config.timeouts.boot));  // does nothing the second time
 }
@@ -125,11 +141,9 @@ struct Driver::Impl {
   Task<void> plug_in(std::string name, MachineConfig config) {
     auto lock = co_await fleet.beginning.lock();
     auto plan = fleet.plan;
-    net::add_machine(plan, name, config.vlans);
+    net::add_machine(plan, name, vlans_of(fleet.setup, config));
     if (fleet.fabric) {
-      std::set<std::string> vde;
-      if (!config.start_script.empty()) vde.insert(name);
-      fleet.fabric->extend(plan, vde);
+      fleet.fabric->extend(plan, {{name, wiring_of(fleet.setup, config)}});
       co_await fleet.fabric->start(fleet.limit(fleet.config.timeouts.boot));
     }
     fleet.plan = std::move(plan);
@@ -161,7 +175,7 @@ struct Driver::Impl {
 Driver::Driver(Config config, DriverSetup setup) {
   config.validate();
   for (auto& [name, machine] : config.machines) check_backend(setup, name, machine.backend);
-  auto plan = net::make_plan(vlans_of(config), config.vlans);
+  auto plan = net::make_plan(vlans_of(setup, config), config.vlans);
   impl_ = std::make_unique<Impl>(std::move(config), std::move(setup), std::move(plan));
   for (auto& [name, machine] : impl_->fleet.config.machines) impl_->add(name, machine);
 }

@@ -14,7 +14,7 @@ constexpr auto patience_with_a_wish = 20s;  // for the guest's "yes", not for it
 
 Task<bool> Machine::Impl::ask_down(std::shared_ptr<core::Running> run, guest::Power wish,
                                    Deadline deadline) {
-  if (!run->guest || !backend_->guest_has_power()) co_return false;
+  if (!run->guest || backend_->power_control() != PowerControl::guest) co_return false;
   auto soon = deadline.earlier(Deadline::after(patience_with_a_wish));
   try {
     co_await async::unless(core::Running::doom(run), run->guest->power(wish, soon));
@@ -67,6 +67,11 @@ Task<bool> Machine::Impl::restarted(std::shared_ptr<core::Running> run, Deadline
 
 Task<void> Machine::Impl::reboot(std::optional<std::chrono::milliseconds> limit) {
   auto run = co_await ready_guest();
+  if (backend_->power_control() == PowerControl::nobody)
+    throw Error(Error::Kind::unsupported,
+                "machine '" + name + "' (" + config.backend + ") is not ours to reboot")
+        .hint("say in the config that it may be: machines." + name + "." + config.backend +
+              ".allow_power");
   auto deadline = fleet.limit(limit.value_or(timeouts.shutdown + timeouts.boot));
   std::exception_ptr failure;
   try {

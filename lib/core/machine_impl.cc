@@ -64,7 +64,9 @@ BackendContext Machine::Impl::context() {
                       .work_dir = fleet.setup.work_dir / name,
                       .state_dir = fleet.setup.work_dir / name,
                       .loop = fleet.loop.executor(),
-                      .console = {}};
+                      .console = {},
+                      .say = [this](std::string_view line) { fleet.setup.say(name, line); },
+                      .outside = fleet.setup.outside};
   std::filesystem::create_directories(made.work_dir);
   if (config.keep_machine_state) {
     if (fleet.setup.output.empty())

@@ -5,56 +5,78 @@
 namespace attest::net {
 namespace {
 
-/// The machines on `vlan`, by what they join it with.
-struct Members {
-  std::vector<std::string> stream, vde;
-};
+std::string_view words(Wiring wiring) {
+  switch (wiring) {
+    case Wiring::vde:
+      return "machines with a start script";
+    case Wiring::bridge:
+      return "containers";
+    default:
+      return "virtual machines";
+  }
+}
 
-Members members_of(const Plan& plan, int vlan, const std::set<std::string>& vde_machines) {
+using Members = std::map<Wiring, std::vector<std::string>>;
+
+Members members_of(const Plan& plan, int vlan, const std::map<std::string, Wiring>& wirings) {
   Members members;
-  for (auto& [name, node] : plan.nodes)
+  for (auto& [name, node] : plan.nodes) {
+    auto wiring = wirings.find(name);
     for (auto& nic : node.nics)
       if (nic.vlan == vlan)
-        (vde_machines.contains(name) ? members.vde : members.stream).push_back(name);
+        members[wiring == wirings.end() ? Wiring::in_process : wiring->second].push_back(name);
+  }
   return members;
 }
 
-std::string quoted(const std::vector<std::string>& names) {
-  return "'" + base::join(names, "', '") + "'";
+// Throws unless all on the VLAN join it in the same way.
+void check_one_kind(int vlan, const Members& members) {
+  if (members.size() <= 1) return;
+  std::vector<std::string> kinds;
+  for (auto& [wiring, names] : members)
+    kinds.push_back(std::string(words(wiring)) + " ('" + base::join(names, "', '") + "')");
+  throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) + " joins " +
+                                            base::join(kinds, " and ") +
+                                            ", which cannot be bridged yet")
+      .hint("put them on different VLANs, or boot all of them in the same way");
 }
 
 }  // namespace
 
-Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_machines,
-               std::filesystem::path work_dir)
-    : loop_(std::move(loop)), work_dir_(std::move(work_dir)) {
-  extend(std::move(plan), vde_machines);
+Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
+               FabricSetup setup)
+    : loop_(std::move(loop)), setup_(std::move(setup)) {
+  extend(std::move(plan), wirings);
 }
 
-void Fabric::extend(Plan plan, const std::set<std::string>& vde_machines) {
-  auto all_vde = vde_machines_;
-  all_vde.insert(vde_machines.begin(), vde_machines.end());
-  std::set<int> vde_vlans;
-  for (auto& name : all_vde) plan.node(name);  // throws for a name that is none
+void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
+  auto all = wirings_;
+  for (auto& [name, wiring] : wirings) {
+    plan.node(name);  // throws for a name that is none
+    all[name] = wiring;
+  }
+  std::map<int, Wiring> vlans;
   for (int vlan : plan.vlans) {
-    auto members = members_of(plan, vlan, all_vde);
-    if (members.vde.empty()) continue;
-    if (!members.stream.empty())
-      throw Error(Error::Kind::unsupported,
-                  "VLAN " + std::to_string(vlan) + " joins machines with a start script (" +
-                      quoted(members.vde) + ") and machines without (" + quoted(members.stream) +
-                      "), which cannot be bridged yet")
-          .hint("put them on different VLANs, or boot all of them in the same way");
+    auto members = members_of(plan, vlan, all);
+    check_one_kind(vlan, members);
+    auto kind = members.empty() ? Wiring::in_process : members.begin()->first;
+    if (kind == Wiring::in_process) continue;
     if (switches_.contains(vlan))
       throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) +
-                                                " runs already, without a vde_switch for " +
-                                                quoted(members.vde))
+                                                " runs already, without what " +
+                                                std::string(words(kind)) + " need: '" +
+                                                base::join(members.begin()->second, "', '") + "'")
           .hint("put them on a VLAN of their own");
-    vde_vlans.insert(vlan);
+    vlans[vlan] = kind;
   }
   plan_ = std::move(plan);
-  vde_machines_ = std::move(all_vde);
-  vde_vlans_ = std::move(vde_vlans);
+  wirings_ = std::move(all);
+  vlans_ = std::move(vlans);
+}
+
+Wiring Fabric::wiring_of(int vlan) const {
+  auto found = vlans_.find(vlan);
+  return found == vlans_.end() ? Wiring::in_process : found->second;
 }
 
 Task<void> Fabric::start(Deadline deadline) {
@@ -63,7 +85,7 @@ Task<void> Fabric::start(Deadline deadline) {
     if (switches_.contains(vlan) || vde_.contains(vlan)) continue;
     try {
       made.push_back(vlan);
-      if (vde_vlans_.contains(vlan)) {
+      if (wiring_of(vlan) == Wiring::vde) {
         auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
         vde_.emplace(vlan, std::move(started));
       } else {
@@ -85,7 +107,7 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
   for (auto& nic : plan_.node(machine).nics) {
     NetworkAttachment attachment{
         .vlan = nic.vlan, .mac = nic.mac, .ipv4 = nic.ipv4, .ipv6 = nic.ipv6};
-    if (vde_vlans_.contains(nic.vlan))
+    if (wiring_of(nic.vlan) == Wiring::vde)
       attachment.vde = vde_dir_of(nic.vlan);
     else
       attachment.socket = socket_of(nic.vlan);
@@ -100,11 +122,11 @@ Switch* Fabric::in_process(int vlan) const {
 }
 
 std::string Fabric::socket_of(int vlan) const {
-  return (work_dir_ / ("vlan" + std::to_string(vlan) + ".sock")).string();
+  return (setup_.work_dir / ("vlan" + std::to_string(vlan) + ".sock")).string();
 }
 
 std::string Fabric::vde_dir_of(int vlan) const {
-  return (work_dir_ / ("vde" + std::to_string(vlan) + ".ctl")).string();
+  return (setup_.work_dir / ("vde" + std::to_string(vlan) + ".ctl")).string();
 }
 
 }  // namespace attest::net

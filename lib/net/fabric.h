@@ -8,22 +8,27 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace attest::net {
 
+/// Where a fabric may make what.
+struct FabricSetup {
+  std::filesystem::path work_dir;  ///< short, and this driver's own
+  bool own_network = false;        ///< bridges may be made in this network namespace
+};
+
 /// Owns the switches. Once start() was called, destroy it on the loop thread, after the machines.
 class Fabric {
  public:
-  /// Lays out what start() will make; `work_dir` must be short and this driver's own.
-  /// `vde_machines` are those whose start script joins a vde_switch; their VLANs get one, all
-  /// others an in-process switch. Throws Error{unsupported} for a VLAN with machines of both
-  /// kinds, Error{usage} for a name that the plan does not have.
-  Fabric(asio::any_io_executor loop, Plan plan, std::set<std::string> vde_machines,
-         std::filesystem::path work_dir);
+  /// Lays out what start() will make. `wirings` says how each machine joins its VLANs (in_process
+  /// if it is not named), and so how they are realised. Throws Error{unsupported} for a VLAN with
+  /// machines of two kinds, and for a bridge without a network of our own; Error{usage} for a name
+  /// that the plan does not have.
+  Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
+         FabricSetup setup);
 
   /// Makes all switches; await it on the loop before the first machine boots. When it returns
   /// every one can be joined. After a failure nothing that it made is left, and it may be called
@@ -32,9 +37,9 @@ class Fabric {
   Task<void> start(Deadline deadline);
 
   /// Takes a larger plan, with what start() has made already; start() then makes the rest.
-  /// `vde_machines` are those of the new machines. Throws as the constructor does, and changes
+  /// `wirings` are those of the new machines. Throws as the constructor does, and changes
   /// nothing then.
-  void extend(Plan plan, const std::set<std::string>& vde_machines);
+  void extend(Plan plan, const std::map<std::string, Wiring>& wirings);
 
   /// How `machine` joins its VLANs, in the order of its list: sockets are `work_dir`/vlan<v>.sock,
   /// VDE directories `work_dir`/vde<v>.ctl. Valid before start() too. Throws Error{usage} for an
@@ -48,11 +53,13 @@ class Fabric {
   std::string socket_of(int vlan) const;
   std::string vde_dir_of(int vlan) const;
 
+  Wiring wiring_of(int vlan) const;
+
   asio::any_io_executor loop_;
   Plan plan_;
-  std::set<std::string> vde_machines_;
-  std::set<int> vde_vlans_;
-  std::filesystem::path work_dir_;
+  std::map<std::string, Wiring> wirings_;
+  std::map<int, Wiring> vlans_;  ///< how each is realised, if not in_process
+  FabricSetup setup_;
   std::map<int, std::unique_ptr<Switch>> switches_;
   std::map<int, std::unique_ptr<VdeSwitch>> vde_;
 };

@@ -47,7 +47,7 @@ class FakeBackend final : public Backend {
   }
 
   std::string_view name() const override { return "fake"; }
-  bool guest_has_power() const override { return false; }
+  PowerControl power_control() const override { return PowerControl::backend; }
 
   Task<std::unique_ptr<Stream>> boot(Deadline) override {
     kill();

@@ -13,6 +13,12 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
+std::map<std::string, Wiring> wirings(const std::set<std::string>& vde) {
+  std::map<std::string, Wiring> all;
+  for (auto& name : vde) all[name] = Wiring::vde;
+  return all;
+}
+
 bool has_vde() { return !async::find_program("vde_switch").empty(); }
 
 // Owns the fabric's life on the loop thread, as a driver does.
@@ -25,9 +31,9 @@ class FabricTest : public testing::Test {
     });
   }
   Fabric& make(const std::map<std::string, std::vector<int>>& machines,
-               std::set<std::string> vde = {}) {
-    fabric_ =
-        std::make_unique<Fabric>(loop_.executor(), make_plan(machines, {4}), vde, dir_.path());
+               const std::set<std::string>& vde = {}) {
+    fabric_ = std::make_unique<Fabric>(loop_.executor(), make_plan(machines, {4}), wirings(vde),
+                                       FabricSetup{dir_.path(), false});
     return *fabric_;
   }
 
