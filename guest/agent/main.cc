@@ -34,6 +34,7 @@ constexpr std::string_view usage =
     "  --vsock PORT           listens on that vsock port\n"
     "  --vsock-dial CID:PORT  connects to that vsock port, and again when it closes\n"
     "  --unix PATH            listens on a unix socket\n"
+    "  --unix-dial PATH       connects to a unix socket, and again when it closes\n"
     "  --stdio                descriptors 0 and 1; ends with them\n"
     "  --version, --help\n"
     "Default: --port org.attest.agent.0, and --vsock 1024 where there is /dev/vsock.\n";
@@ -77,6 +78,7 @@ std::unique_ptr<Transport> make_transport(const Request& request, Services servi
   const auto [option, value] = request;
   if (option == "--port") return serve_port(services, std::string(value));
   if (option == "--unix") return serve_unix(services, std::string(value));
+  if (option == "--unix-dial") return dial_unix(services, std::string(value));
   if (option == "--stdio") return serve_stdio(services);
   if (option == "--vsock") {
     auto port = number(value);
@@ -120,7 +122,7 @@ int main_with(const std::vector<std::string_view>& words) {
     if (word == "--version") return print(1, "attest-agent " ATTEST_VERSION "\n"), 0;
     if (word == "--stdio") {
       requests.push_back({word, ""});
-    } else if (word == "--port" || word == "--unix" || word == "--vsock" ||
+    } else if (word == "--port" || word == "--unix" || word == "--unix-dial" || word == "--vsock" ||
                word == "--vsock-dial") {
       if (i + 1 == words.size()) return refuse("'" + std::string(word) + "' needs a value");
       requests.push_back({word, words[++i]});

@@ -3,10 +3,12 @@
 
 #include <linux/vm_sockets.h>
 #include <sys/epoll.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "guest/agent/connection.h"
@@ -17,10 +19,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// Whom to dial: a vsock or a unix address.
+struct Address {
+  sockaddr_storage bytes{};
+  socklen_t size = 0;
+};
+
 class Dialler final : public Transport {
  public:
-  Dialler(Services services, std::uint32_t cid, std::uint32_t port)
-      : services_(services), cid_(cid), port_(port) {
+  Dialler(Services services, const Address& address) : services_(services), address_(address) {
     dial();
   }
   Dialler(const Dialler&) = delete;
@@ -33,13 +40,9 @@ class Dialler final : public Transport {
  private:
   void dial() {
     timer_ = 0;
-    fd_ = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd_ = socket(address_.bytes.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd_ < 0) return again();
-    sockaddr_vm address{};
-    address.svm_family = AF_VSOCK;
-    address.svm_cid = cid_;
-    address.svm_port = port_;
-    if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&address_.bytes), address_.size) == 0)
       return connected();
     if (errno != EINPROGRESS ||
         !services_.loop.watch(fd_, EPOLLOUT, [this](std::uint32_t) { answered(); }))
@@ -73,7 +76,7 @@ class Dialler final : public Transport {
   }
 
   Services services_;
-  const std::uint32_t cid_, port_;
+  const Address address_;
   int fd_ = -1;
   milliseconds interval_{20};
   Loop::Timer timer_ = 0;
@@ -83,7 +86,23 @@ class Dialler final : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> dial_vsock(Services services, std::uint32_t cid, std::uint32_t port) {
-  return std::make_unique<Dialler>(services, cid, port);
+  sockaddr_vm peer{};
+  peer.svm_family = AF_VSOCK;
+  peer.svm_cid = cid;
+  peer.svm_port = port;
+  Address address{.size = sizeof peer};
+  std::memcpy(&address.bytes, &peer, sizeof peer);
+  return std::make_unique<Dialler>(services, address);
+}
+
+std::unique_ptr<Transport> dial_unix(Services services, const std::string& path) {
+  sockaddr_un peer{};
+  if (path.empty() || path.size() >= sizeof peer.sun_path) return nullptr;
+  peer.sun_family = AF_UNIX;
+  std::memcpy(peer.sun_path, path.c_str(), path.size() + 1);
+  Address address{.size = sizeof peer};
+  std::memcpy(&address.bytes, &peer, sizeof peer);
+  return std::make_unique<Dialler>(services, address);
 }
 
 }  // namespace attest::agent

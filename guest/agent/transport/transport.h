@@ -22,6 +22,8 @@ std::unique_ptr<Transport> serve_vsock(Services services, std::uint32_t port);
 std::unique_ptr<Transport> serve_unix(Services services, std::string path);
 /// Connects to a vsock port of `cid` (2 is the host) and connects again whenever that ends.
 std::unique_ptr<Transport> dial_vsock(Services services, std::uint32_t cid, std::uint32_t port);
+/// The same to the unix stream socket at `path`; null for one that is too long.
+std::unique_ptr<Transport> dial_unix(Services services, const std::string& path);
 /// Descriptors 0 and 1; stops the loop when the host is gone.
 std::unique_ptr<Transport> serve_stdio(Services services);
 
