@@ -160,6 +160,8 @@ class Backend {
   virtual std::filesystem::path shared_dir() { return {}; }
 
   virtual PowerControl power_control() const { return PowerControl::guest; }
+  /// False where nobody sees the machine's console: waiting for text on it would be in vain.
+  virtual bool has_console() const { return true; }
 
   virtual FileSharing* file_sharing() { return nullptr; }
   virtual Display* display() { return nullptr; }

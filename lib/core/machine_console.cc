@@ -52,6 +52,8 @@ Task<std::string> Machine::Impl::wait_for_console_text(base::Pattern pattern,
   co_await start();
   auto run = running_;
   if (!run) throw Error(Error::Kind::guest, "machine '" + name + "' was stopped meanwhile");
+  if (!backend_->has_console())
+    throw has_no("console that could be seen", "look into its journal with journal()");
   auto goal = "waiting for '" + pattern.source() + "' on the console";
   std::optional<Error> failure;
   try {

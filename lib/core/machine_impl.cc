@@ -65,7 +65,10 @@ BackendContext Machine::Impl::context() {
                       .state_dir = fleet.setup.work_dir / name,
                       .loop = fleet.loop.executor(),
                       .console = {},
-                      .say = [this](std::string_view line) { fleet.setup.say(name, line); },
+                      .say =
+                          [this, listening = listening_](std::string_view line) {
+                            if (*listening) fleet.setup.say(name, line);
+                          },
                       .outside = fleet.setup.outside};
   std::filesystem::create_directories(made.work_dir);
   if (config.keep_machine_state) {
