@@ -9,6 +9,7 @@
   boost,
   fmt,
   gtest,
+  libnl,
   nlohmann_json,
   re2,
 }:
@@ -42,6 +43,7 @@ stdenv.mkDerivation {
   propagatedBuildInputs = [
     fmt
     gtest
+    libnl
     nlohmann_json
     re2
   ];

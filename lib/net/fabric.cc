@@ -2,6 +2,8 @@
 
 #include "lib/base/text.h"
 
+#include <atomic>
+
 namespace attest::net {
 namespace {
 
@@ -41,11 +43,29 @@ void check_one_kind(int vlan, const Members& members) {
       .hint("put them on different VLANs, or boot all of them in the same way");
 }
 
+// Throws unless bridges can be made.
+void check_own_network(int vlan, const Members& members, bool own_network) {
+  auto containers = members.find(Wiring::bridge);
+  if (own_network || containers == members.end()) return;
+  throw Error(Error::Kind::unsupported,
+              "VLAN " + std::to_string(vlan) + " of '" + base::join(containers->second, "', '") +
+                  "' needs a bridge, and no interfaces are made in the host's own network")
+      .hint(
+          "run with the sandbox (attest::main, --attest_sandbox=auto), or give containers the "
+          "host's network or none (\"network\": \"host\" or \"none\")");
+}
+
+// Numbers come round again; whoever had the number before is long gone.
+int next_driver() {
+  static std::atomic<unsigned> drivers = 0;
+  return static_cast<int>(drivers++ % (last_driver + 1));
+}
+
 }  // namespace
 
 Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
                FabricSetup setup)
-    : loop_(std::move(loop)), setup_(std::move(setup)) {
+    : loop_(std::move(loop)), driver_(next_driver()), setup_(std::move(setup)) {
   extend(std::move(plan), wirings);
 }
 
@@ -59,6 +79,7 @@ void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
   for (int vlan : plan.vlans) {
     auto members = members_of(plan, vlan, all);
     check_one_kind(vlan, members);
+    check_own_network(vlan, members, setup_.own_network);
     auto kind = members.empty() ? Wiring::in_process : members.begin()->first;
     if (kind == Wiring::in_process) continue;
     if (switches_.contains(vlan))
@@ -79,22 +100,34 @@ Wiring Fabric::wiring_of(int vlan) const {
   return found == vlans_.end() ? Wiring::in_process : found->second;
 }
 
+Task<void> Fabric::start_one(int vlan, Deadline deadline) {
+  switch (wiring_of(vlan)) {
+    case Wiring::vde: {
+      auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
+      vde_.emplace(vlan, std::move(started));
+      break;
+    }
+    case Wiring::bridge:
+      bridges_.emplace(vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
+                                                      make_nic(vlan, test_process_node)));
+      break;
+    default:
+      switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));
+  }
+}
+
 Task<void> Fabric::start(Deadline deadline) {
   std::vector<int> made;
   for (int vlan : plan_.vlans) {
-    if (switches_.contains(vlan) || vde_.contains(vlan)) continue;
+    if (switches_.contains(vlan) || vde_.contains(vlan) || bridges_.contains(vlan)) continue;
     try {
       made.push_back(vlan);
-      if (wiring_of(vlan) == Wiring::vde) {
-        auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
-        vde_.emplace(vlan, std::move(started));
-      } else {
-        switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));
-      }
+      co_await start_one(vlan, deadline);
     } catch (Error& error) {
       for (int undone : made) {
         switches_.erase(undone);
         vde_.erase(undone);
+        bridges_.erase(undone);
       }
       error.during("setting up VLAN " + std::to_string(vlan));
       throw;
@@ -104,13 +137,21 @@ Task<void> Fabric::start(Deadline deadline) {
 
 std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) const {
   std::vector<NetworkAttachment> result;
-  for (auto& nic : plan_.node(machine).nics) {
+  auto& node = plan_.node(machine);
+  for (auto& nic : node.nics) {
     NetworkAttachment attachment{
         .vlan = nic.vlan, .mac = nic.mac, .ipv4 = nic.ipv4, .ipv6 = nic.ipv6};
-    if (wiring_of(nic.vlan) == Wiring::vde)
-      attachment.vde = vde_dir_of(nic.vlan);
-    else
-      attachment.socket = socket_of(nic.vlan);
+    switch (wiring_of(nic.vlan)) {
+      case Wiring::vde:
+        attachment.vde = vde_dir_of(nic.vlan);
+        break;
+      case Wiring::bridge:
+        attachment.bridge = bridge_name(driver_, nic.vlan);
+        attachment.interface = interface_name(driver_, nic.vlan, node.number);
+        break;
+      default:
+        attachment.socket = socket_of(nic.vlan);
+    }
     result.push_back(std::move(attachment));
   }
   return result;

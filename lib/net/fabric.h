@@ -1,6 +1,7 @@
-// The network of one driver: realises a plan, one switch per VLAN, and tells each machine where
-// to plug in. Faults, captures and kernel bridges will hang off here.
+// The network of one driver: realises a plan, one switch or bridge per VLAN, and tells each machine
+// where to plug in. Faults and captures will hang off here.
 #pragma once
+#include "lib/net/bridge.h"
 #include "lib/net/plan.h"
 #include "lib/net/switch.h"
 #include "lib/net/vde.h"
@@ -20,7 +21,8 @@ struct FabricSetup {
   bool own_network = false;        ///< bridges may be made in this network namespace
 };
 
-/// Owns the switches. Once start() was called, destroy it on the loop thread, after the machines.
+/// Owns the switches and bridges. Once start() was called, destroy it on the loop thread, after the
+/// machines. Bridges are in the network namespace that the loop thread is in.
 class Fabric {
  public:
   /// Lays out what start() will make. `wirings` says how each machine joins its VLANs (in_process
@@ -33,7 +35,7 @@ class Fabric {
   /// Makes all switches; await it on the loop before the first machine boots. When it returns
   /// every one can be joined. After a failure nothing that it made is left, and it may be called
   /// again; once it has succeeded it does nothing. Throws Error{host} (no work_dir, vde_switch
-  /// missing or failing), Error{timeout}.
+  /// missing or failing, a bridge refused), Error{timeout}.
   Task<void> start(Deadline deadline);
 
   /// Takes a larger plan, with what start() has made already; start() then makes the rest.
@@ -42,11 +44,12 @@ class Fabric {
   void extend(Plan plan, const std::map<std::string, Wiring>& wirings);
 
   /// How `machine` joins its VLANs, in the order of its list: sockets are `work_dir`/vlan<v>.sock,
-  /// VDE directories `work_dir`/vde<v>.ctl. Valid before start() too. Throws Error{usage} for an
-  /// unknown machine.
+  /// VDE directories `work_dir`/vde<v>.ctl; bridges and interfaces have names that no other driver
+  /// of this process has. Valid before start() too. Throws Error{usage} for an unknown machine.
   std::vector<NetworkAttachment> attachments(std::string_view machine) const;
   const Plan& plan() const noexcept { return plan_; }
-  /// The switch of a VLAN; null before start(), for a VLAN that is not in the plan, and for VDE.
+  /// The switch of a VLAN; null before start(), for a VLAN that is not in the plan, and where
+  /// it is no switch of ours.
   Switch* in_process(int vlan) const;
 
  private:
@@ -54,14 +57,17 @@ class Fabric {
   std::string vde_dir_of(int vlan) const;
 
   Wiring wiring_of(int vlan) const;
+  Task<void> start_one(int vlan, Deadline deadline);
 
   asio::any_io_executor loop_;
+  int driver_;  ///< in names of interfaces
   Plan plan_;
   std::map<std::string, Wiring> wirings_;
   std::map<int, Wiring> vlans_;  ///< how each is realised, if not in_process
   FabricSetup setup_;
   std::map<int, std::unique_ptr<Switch>> switches_;
   std::map<int, std::unique_ptr<VdeSwitch>> vde_;
+  std::map<int, std::unique_ptr<Bridge>> bridges_;
 };
 
 }  // namespace attest::net

@@ -78,6 +78,14 @@ Nic make_nic(int vlan, int number) {
           .ipv6 = "2001:db8:" + v + "::" + n};
 }
 
+std::string bridge_name(int driver, int vlan) {
+  return "at" + std::to_string(driver) + "v" + std::to_string(vlan);
+}
+
+std::string interface_name(int driver, int vlan, int number) {
+  return bridge_name(driver, vlan) + "n" + std::to_string(number);
+}
+
 namespace {
 
 Node make_node(const std::string& name, int number, const std::vector<int>& vlans) {

@@ -46,6 +46,13 @@ struct Plan {
 /// The card of node `number` on `vlan`.
 Nic make_nic(int vlan, int number);
 
+/// Names of interfaces, no two alike for different numbers: of a VLAN's bridge, and of our end of
+/// the link to node `number` on it. At most 15 bytes, all that the kernel takes, for drivers 0 to
+/// last_driver.
+std::string bridge_name(int driver, int vlan);
+std::string interface_name(int driver, int vlan, int number);
+inline constexpr int last_driver = 99'999;
+
 /// Numbers the machines from 1 in alphabetical (byte) order and lays out their NICs.
 /// `extra_vlans` exist even if no machine is on them; naming one twice does no harm. Throws
 /// Error{usage} for more than 253 machines, a VLAN outside 1..254, and a VLAN twice on one machine.

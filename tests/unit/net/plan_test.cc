@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 namespace attest::net {
 namespace {
 using testing::ElementsAre;
@@ -163,6 +165,40 @@ TEST(Plan, NamesTheNearestMachineForATypo) {
     EXPECT_THAT(error.what(), HasSubstr("no machine 'srever'"));
     EXPECT_THAT(error.what(), HasSubstr("'server'"));
   }
+}
+
+struct InterfaceName {
+  int driver, vlan, number;
+  const char *bridge, *interface;
+};
+class InterfaceNameOf : public testing::TestWithParam<InterfaceName> {};
+
+TEST_P(InterfaceNameOf, FitsIntoWhatTheKernelTakes) {
+  auto& row = GetParam();
+  EXPECT_EQ(bridge_name(row.driver, row.vlan), row.bridge);
+  EXPECT_EQ(interface_name(row.driver, row.vlan, row.number), row.interface);
+  EXPECT_LE(interface_name(row.driver, row.vlan, row.number).size(), 15u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, InterfaceNameOf,
+                         testing::Values(InterfaceName{0, 1, 1, "at0v1", "at0v1n1"},
+                                         InterfaceName{1, 23, 4, "at1v23", "at1v23n4"},
+                                         InterfaceName{12, 3, 4, "at12v3", "at12v3n4"},
+                                         InterfaceName{0, 254, 253, "at0v254", "at0v254n253"},
+                                         InterfaceName{last_driver, last_vlan, last_node,
+                                                       "at99999v254", "at99999v254n253"}));
+
+TEST(InterfaceNames, AreNeverTheSameForTwo) {
+  std::set<std::string> names;
+  std::size_t made = 0;
+  for (int driver : {1, 2, 11, 12, 112})
+    for (int vlan : {1, 2, 11, 12, 21, 111, 112, 254}) {
+      names.insert(bridge_name(driver, vlan));
+      ++made;
+      for (int number = 1; number <= last_node; ++number, ++made)
+        names.insert(interface_name(driver, vlan, number));
+    }
+  EXPECT_EQ(names.size(), made);
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+#include "lib/net/bridge.h"
+
+#include <utility>
+
+namespace attest::net {
+
+Bridge::Bridge(std::string name, const Nic& self) : name_(std::move(name)) {
+  netlink_.make_bridge(name_, self.mac);
+  try {
+    netlink_.add_address(name_, self.ipv4, 24);
+    netlink_.add_address(name_, self.ipv6, 64);
+  } catch (...) {
+    netlink_.remove(name_);
+    throw;
+  }
+}
+
+}  // namespace attest::net
