@@ -4,8 +4,9 @@
 
 namespace attest::net {
 
-Bridge::Bridge(std::string name, const Nic& self) : name_(std::move(name)) {
-  netlink_.make_bridge(name_, self.mac);
+Bridge::Bridge(std::string name, const Nic& self, std::uint32_t group)
+    : name_(std::move(name)), group_(group) {
+  netlink_.make_bridge(name_, self.mac, group_);
   try {
     netlink_.add_address(name_, self.ipv4, 24);
     netlink_.add_address(name_, self.ipv6, 64);

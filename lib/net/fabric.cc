@@ -61,12 +61,20 @@ int next_driver() {
   return static_cast<int>(drivers++ % (last_driver + 1));
 }
 
+// Of the kernel's interfaces; 0 is taken by all that are in none.
+std::uint32_t group_of(int driver) { return 0xa77e0000u + static_cast<std::uint32_t>(driver); }
+
 }  // namespace
 
 Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
                FabricSetup setup)
     : loop_(std::move(loop)), driver_(next_driver()), setup_(std::move(setup)) {
   extend(std::move(plan), wirings);
+}
+
+Fabric::~Fabric() {
+  // All at once: each removal on its own would wait for the kernel.
+  if (!bridges_.empty()) bridges_.begin()->second->remove_group();
 }
 
 void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
@@ -108,8 +116,9 @@ Task<void> Fabric::start_one(int vlan, Deadline deadline) {
       break;
     }
     case Wiring::bridge:
-      bridges_.emplace(vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
-                                                      make_nic(vlan, test_process_node)));
+      bridges_.emplace(
+          vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
+                                         make_nic(vlan, test_process_node), group_of(driver_)));
       break;
     default:
       switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));

@@ -31,6 +31,10 @@ class Fabric {
   /// that the plan does not have.
   Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
          FabricSetup setup);
+  Fabric(const Fabric&) = delete;
+  Fabric& operator=(const Fabric&) = delete;
+  /// Removes bridges with all that is still plugged in, in some 40 ms.
+  ~Fabric();
 
   /// Makes all switches; await it on the loop before the first machine boots. When it returns
   /// every one can be joined. After a failure nothing that it made is left, and it may be called

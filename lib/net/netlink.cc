@@ -67,20 +67,27 @@ void put(bool fitted) {
   if (!fitted) throw std::bad_alloc();
 }
 
+using Message = std::unique_ptr<nl_msg, void (*)(nl_msg*)>;
+
+Message link_request(int type, int flags) {
+  Message message(::nlmsg_alloc_simple(type, flags), ::nlmsg_free);
+  if (!message) throw std::bad_alloc();
+  ifinfomsg header{};
+  put(::nlmsg_append(message.get(), &header, sizeof header, NLMSG_ALIGNTO) == 0);
+  return message;
+}
+
 }  // namespace
 
-void Netlink::make_bridge(const std::string& name, const std::string& mac) {
+void Netlink::make_bridge(const std::string& name, const std::string& mac, std::uint32_t group) {
   auto attempt = "making the bridge " + quoted(name);
   require_name(name, attempt);
   auto address = parse(mac, AF_LLC, attempt);
-  std::unique_ptr<nl_msg, void (*)(nl_msg*)> message(
-      ::nlmsg_alloc_simple(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL), ::nlmsg_free);
-  if (!message) throw std::bad_alloc();
+  auto message = link_request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   // By hand: libnl has no setter for the first three settings of a bridge.
-  ifinfomsg header{};
-  put(::nlmsg_append(message.get(), &header, sizeof header, NLMSG_ALIGNTO) == 0);
   put(::nla_put_string(message.get(), IFLA_IFNAME, name.c_str()) == 0);
   put(::nla_put_addr(message.get(), IFLA_ADDRESS, address.get()) == 0);
+  put(::nla_put_u32(message.get(), IFLA_GROUP, group) == 0);
   auto* info = ::nla_nest_start(message.get(), IFLA_LINKINFO);
   put(info && ::nla_put_string(message.get(), IFLA_INFO_KIND, "bridge") == 0);
   auto* data = ::nla_nest_start(message.get(), IFLA_INFO_DATA);
@@ -128,6 +135,7 @@ void Netlink::make_veth(const Veth& veth) {
   auto pair = make_link(::rtnl_link_veth_alloc());
   ::rtnl_link_set_name(pair.get(), veth.host_name.c_str());
   ::rtnl_link_set_master(pair.get(), ::rtnl_link_get_ifindex(bridge.get()));
+  ::rtnl_link_set_group(pair.get(), ::rtnl_link_get_group(bridge.get()));
   auto guest = make_link(::rtnl_link_veth_get_peer(pair.get()));
   ::rtnl_link_set_name(guest.get(), veth.guest_name.c_str());
   // Made in the guest's namespace, it never has another name that could be taken here.
@@ -158,6 +166,12 @@ void Netlink::remove(const std::string& name) noexcept {
   auto link = make_link();
   ::rtnl_link_set_name(link.get(), name.c_str());
   socket_.code_of(::rtnl_link_delete(socket_.get(), link.get()));
+}
+
+void Netlink::remove_group(std::uint32_t group) noexcept {
+  auto message = link_request(RTM_DELLINK, 0);
+  put(::nla_put_u32(message.get(), IFLA_GROUP, group) == 0);
+  socket_.code_of(::nl_send_sync(socket_.get(), message.release()));
 }
 
 std::vector<std::string> Netlink::names(std::string_view prefix) {

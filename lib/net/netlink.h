@@ -1,10 +1,12 @@
-// Interfaces of the kernel, by rtnetlink: bridges, veth pairs and addresses. Each call is one to
-// three short exchanges with the kernel and blocks for as long (tens of microseconds to a few
-// milliseconds, longer while something else in the kernel holds its one lock for interfaces).
+// Interfaces of the kernel, by rtnetlink: bridges, veth pairs and addresses. Each call is a few
+// exchanges with the kernel and blocks for as long: making takes less than a millisecond (more
+// while something else holds the kernel's one lock for interfaces), removing waits for the kernel's
+// readers to be through, some 20 ms. Remove many as a group: they wait together.
 #pragma once
 #include "lib/net/netlink_socket.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +36,8 @@ class Netlink {
   /// A bridge, up: no STP, so that ports forward at once, no multicast snooping, so that nothing
   /// is held back, and `mac` for good (without one it changes as ports come and go, and what
   /// peers know of it goes stale). With IPv6 it takes no router's advertisement and does not wait
-  /// for duplicate addresses.
-  void make_bridge(const std::string& name, const std::string& mac);
+  /// for duplicate addresses. It and all links on it are of `group`.
+  void make_bridge(const std::string& name, const std::string& mac, std::uint32_t group = 0);
   /// `address` is of IPv4 or IPv6 and usable at once. False if it is of IPv6 and the kernel or the
   /// interface has none.
   bool add_address(const std::string& name, const std::string& address, int prefix);
@@ -45,6 +47,8 @@ class Netlink {
   void set_up(const std::string& name);
   /// With a veth its other end goes too, wherever it is. Fine if it is not there.
   void remove(const std::string& name) noexcept;
+  /// Removes all interfaces of a group, which is not 0, the kernel's own. Fine if there are none.
+  void remove_group(std::uint32_t group) noexcept;
   /// The names of all interfaces that start with `prefix`.
   std::vector<std::string> names(std::string_view prefix = {});
 

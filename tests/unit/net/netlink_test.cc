@@ -130,6 +130,23 @@ TEST_F(NetlinkTest, RemovingAVethTakesItsOtherEndAlongAndAnAbsentOneIsFine) {
   EXPECT_THAT(netlink.names(), ElementsAre("lo"));
 }
 
+TEST_F(NetlinkTest, RemovingAGroupTakesTheBridgeAndItsLinksAndNothingElse) {
+  auto guest = make_netns(), other = make_netns();
+  Netlink netlink;
+  netlink.make_bridge("br", bridge_mac, 7);
+  netlink.make_bridge("br2", "52:54:00:12:02:fe", 8);
+  netlink.make_veth(veth("host", guest));
+  auto elsewhere = veth("host2", other);
+  elsewhere.bridge = "br2";
+  netlink.make_veth(elsewhere);
+  netlink.remove_group(7);
+  netlink.remove_group(7);
+  EXPECT_THAT(netlink.names(), UnorderedElementsAre("lo", "br2", "host2"));
+  in_netns(guest, [] { EXPECT_THAT(Netlink().names("eth"), IsEmpty()); });
+  netlink.remove_group(0);
+  EXPECT_THAT(netlink.names(), UnorderedElementsAre("lo", "br2", "host2"));
+}
+
 TEST_F(NetlinkTest, SaysWhatTheKernelRefused) {
   auto guest = make_netns();
   Netlink netlink;
