@@ -100,10 +100,18 @@ else
 		"set kernel.unprivileged_userns_clone=1 and user.max_user_namespaces (or run this as root)"
 fi
 
+# The files of an ordinary user's tree have ids of that user's range, as root of which they can go.
+remove() {
+	case $mode in
+		root) rm -rf --one-file-system "$@" ;;
+		*) unshare --map-auto --map-root-user rm -rf --one-file-system "$@" ;;
+	esac
+}
+
 # --- the build ---
 # What a killed build left. We hold the lock, so nobody is at work there. Never into a mount: a
 # chroot may have the host's /dev in it.
-rm -rf --one-file-system "$store"/.build.*
+remove "$store"/.build.*
 temp=$(mktemp -d "$store/.build.XXXXXX")
 chmod 755 "$temp"
 # In the background, since a shell serves signals only while it waits.
@@ -113,21 +121,21 @@ stop() {
 	trap - EXIT
 	kill "$worker" 2>/dev/null || :
 	wait "$worker" 2>/dev/null || :
-	rm -rf --one-file-system "$temp"
+	remove "$temp"
 	exit "$1"
 }
-trap 'rm -rf --one-file-system "$temp"' EXIT
+trap 'remove "$temp"' EXIT
 trap 'stop 129' HUP
 trap 'stop 130' INT
 trap 'stop 143' TERM
 wait "$worker" || die "the build failed; the log is in $store/build.log"
 
-sh "$here/image-json.sh" "$mode" >"$temp/image.json"
+sh "$here/image-json.sh" >"$temp/image.json"
 if [ -d "$image" ]; then
 	# A forced rebuild: machines that run keep their open files, new ones find the new image.
 	mv "$image" "$temp.old"
 	mv "$temp" "$image"
-	rm -rf "$temp.old"
+	remove "$temp.old"
 else
 	mv "$temp" "$image"
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
 # debstrap.sh MODE STORE OUT: runs mmdebstrap with our hooks; fills OUT with the kernel, the initrd, the
-# root file system and, in mode root, the tree. Downloaded packages are kept in STORE/.debs.
+# root file system and the tree. Downloaded packages are kept in STORE/.debs.
 set -eu
 mode=$1 store=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,7 +30,8 @@ LIST
 
 case $mode in
 	root) format=directory target=$out/tree ;;
-	*) format=null target=- ;;
+	# Its directory would have the ids of mmdebstrap's own namespace; see below.
+	*) format=tar target=$out/tree.tar ;;
 esac
 include=$(sed 's/#.*//' "$here/packages" | tr -s ' \n' ',' | sed 's/^,//; s/,$//')
 
@@ -68,4 +69,12 @@ if ! wait "$pid"; then
 	exit 1
 fi
 grep '^guest: ' "$log" || :
+if [ "$mode" != root ]; then
+	# As containers of an ordinary user see it: root is the user, the others are of the user's range.
+	# Devices cannot be made there, and a container has its own.
+	mkdir "$out/tree"
+	unshare --map-auto --map-root-user tar -x -p --numeric-owner --xattrs -C "$out/tree" \
+		--exclude='./dev/*' -f "$out/tree.tar" 2>>"$log" || { tail -n 5 "$log" >&2; exit 1; }
+	rm "$out/tree.tar"
+fi
 rm -f "$out/sources"

@@ -1,9 +1,6 @@
 #!/bin/sh
-# image-json.sh MODE: prints the description of the image. Built by an ordinary user (MODE unshare),
-# an image has no tree: its files would belong to other users, and containers need root anyway.
+# image-json.sh: prints the description of the image.
 set -eu
-tree='"tree": "tree",' nspawn=', "nspawn"'
-[ "$1" = root ] || tree= nspawn=
 
 # Why each word, in order of appearance:
 #   rootfstype/root   read by our init (root=) and by people
@@ -19,13 +16,13 @@ cat <<JSON
 {
   "format": 1,
   "name": "debian-12",
-  "backends": ["qemu", "firecracker", "cloud_hypervisor"$nspawn],
+  "backends": ["qemu", "firecracker", "cloud_hypervisor", "nspawn"],
   "kernel": "vmlinuz",
   "vmlinux": "vmlinux",
   "initrd": "initrd",
   "root": "root.erofs",
   "root_format": "erofs",
-  $tree
+  "tree": "tree",
   "cmdline": "root=/dev/vda panic=-1 quiet loglevel=4 net.ifnames=0 no_timer_check cryptomgr.notests random.trust_cpu=on mitigations=off audit=0 lsm=landlock,yama",
   "channel": "agent",
   "seed": "initrd"
