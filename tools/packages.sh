@@ -3,7 +3,7 @@
 
 packages_build="g++ meson ninja-build pkgconf libboost1.81-dev nlohmann-json3-dev libfmt-dev libre2-dev
 	libnl-3-dev libnl-route-3-dev libgtest-dev libgmock-dev"
-packages_run="qemu-system-x86"
+packages_run="qemu-system-x86 systemd-container"
 packages_guest="mmdebstrap erofs-utils cpio zstd xz-utils lz4 kmod"
 packages_tests="ccache g++-aarch64-linux-gnu cmake clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 gdb git
 	iproute2 netcat-openbsd procps python3 qemu-utils vde2 x11-utils xvfb"
