@@ -146,7 +146,7 @@ TEST_F(FabricBridgeTest, AMachineAddedLaterGetsABridgeOfItsOwn) {
 
 TEST(FabricBridge, IsRefusedInTheHostsOwnNetwork) {
   try {
-    Running({{"web", {1}}}, {}, false);
+    Running fabric({{"web", {1}}}, {}, false);
     FAIL() << "it was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), Error::Kind::unsupported);
