@@ -2,18 +2,19 @@
 # shellcheck shell=sh disable=SC2034,SC2086  # lists of packages are split into words on purpose
 
 packages_build="g++ meson ninja-build pkgconf libboost1.81-dev nlohmann-json3-dev libfmt-dev libre2-dev
-	libnl-3-dev libnl-route-3-dev libgtest-dev libgmock-dev"
+	libnl-3-dev libnl-route-3-dev libssh2-1-dev libgtest-dev libgmock-dev"
 packages_run="qemu-system-x86 systemd-container"
 packages_guest="mmdebstrap erofs-utils cpio zstd xz-utils lz4 kmod"
 packages_tests="ccache g++-aarch64-linux-gnu cmake clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 gdb git
-	iproute2 netcat-openbsd procps python3 qemu-utils vde2 x11-utils xvfb"
+	iproute2 netcat-openbsd openssh-client openssh-server procps python3 qemu-utils vde2 x11-utils xvfb"
 # Its two packages exclude each other, and either will do.
 command -v busybox >/dev/null || packages_tests="$packages_tests busybox"
 
 # The same for people on other systems.
 packages_in_words='attest needs
   to build   a C++20 compiler (g++ 12 or newer), Meson 1.0, Ninja, pkg-config, Boost 1.81 (headers),
-             nlohmann-json 3.11, fmt 9, RE2, libnl 3.7 (libnl-route-3), GoogleTest and GoogleMock 1.12
+             nlohmann-json 3.11, fmt 9, RE2, libnl 3.7 (libnl-route-3), libssh2 1.10, GoogleTest and
+             GoogleMock 1.12
   to run     QEMU 7.2 (qemu-system-x86_64)
   its guest  mmdebstrap, erofs-utils, cpio, zstd, xz, lz4, kmod; as an ordinary user also uidmap'
 

@@ -1,0 +1,66 @@
+#include "fakes/direct_outside.h"
+
+#include "lib/async/within.h"
+#include "lib/base/fd.h"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+
+#include <sys/socket.h>
+
+#include <utility>
+
+namespace attest::fakes {
+namespace {
+
+using Socket = Outside::Socket;
+using Generic = asio::generic::stream_protocol;
+
+Socket local_socket(asio::any_io_executor loop, base::Fd fd) {
+  return std::make_unique<Generic::socket>(loop, Generic(AF_UNIX, 0), fd.release());
+}
+
+Task<Socket> dial(asio::any_io_executor loop, std::string host, int port) {
+  const auto service = std::to_string(port);
+  asio::ip::tcp::resolver resolver(loop);
+  auto [unknown, found] =
+      co_await resolver.async_resolve(host, service, asio::as_tuple(asio::use_awaitable));
+  if (unknown) throw Error(Error::Kind::host, "'" + host + "': " + unknown.message());
+  std::string why;
+  for (auto& one : found) {
+    asio::ip::tcp::socket socket(loop);
+    auto [failure] =
+        co_await socket.async_connect(one.endpoint(), asio::as_tuple(asio::use_awaitable));
+    if (!failure) co_return std::make_unique<Generic::socket>(std::move(socket));
+    why = failure.message();
+  }
+  throw Error(Error::Kind::host, "connecting to '" + host + "' port " + service + ": " + why);
+}
+
+}  // namespace
+
+Task<Socket> DirectOutside::connect(std::string host, int port, Deadline deadline) {
+  ++connections;
+  co_return co_await async::within(deadline, "connecting to " + host, dial(loop_, host, port));
+}
+
+Task<Socket> DirectOutside::ssh_agent(Deadline) {
+  if (agent_socket.empty()) throw Error(Error::Kind::host, "there is no ssh-agent");
+  co_return local_socket(loop_, base::connect_unix(agent_socket));
+}
+
+Task<Socket> DirectOutside::run(std::string command, Deadline) {
+  auto [ours, theirs] = base::stream_pair();
+  async::ChildSpec spec;
+  spec.argv = {"sh", "-c", command};
+  spec.fds.emplace(0, base::Fd(::dup(theirs.get())));
+  spec.fds.emplace(1, std::move(theirs));
+  children_.push_back(std::make_unique<async::Child>(loop_, std::move(spec)));
+  co_return local_socket(loop_, std::move(ours));
+}
+
+Task<Socket> DirectOutside::sweep_cgroup(std::string, Deadline) {
+  throw Error(Error::Kind::unsupported, "not in this test");
+}
+
+}  // namespace attest::fakes
