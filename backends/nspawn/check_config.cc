@@ -41,8 +41,9 @@ void check_config(const std::string& machine, const MachineConfig& config) {
         .hint("remove one of the two");
   if (!config.network.empty() && config.network != "veth" && config.network != "host" &&
       config.network != "none")
-    throw Error(Kind::usage, prefix + "network: expected 'veth', 'host' or 'none', got '" +
-                                 config.network + "'");
+    throw Error(Kind::usage,
+                prefix + "network: expected 'veth', 'host' or 'none', got '" + config.network + "'")
+        .hint("leave it out for veth");
   for (auto& mount : config.mounts) check_place(prefix + "mounts", mount.guest);
   for (auto& file : config.files) check_place(prefix + "files", file.to);
 }

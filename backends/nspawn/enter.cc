@@ -156,8 +156,7 @@ std::unique_ptr<Stream> enter(asio::any_io_executor loop, Leader leader,
   auto [ours, theirs] = base::stream_pair();
   auto [lines, errors] = base::make_pipe();
   async::ChildSpec spec;
-  // Looked up here: inside, PATH leads to the container's programs.
-  spec.argv = {"nsenter"};
+  spec.argv = {"nsenter", "--no-fork"};
   int number = first_namespace_fd;
   for (auto& [option, opened] : leader.namespaces) {
     spec.argv.push_back(option + "=/proc/self/fd/" + std::to_string(number));
@@ -166,6 +165,10 @@ std::unique_ptr<Stream> enter(asio::any_io_executor loop, Leader leader,
   for (const char* word : {"--", "/usr/bin/env", "-i",
                            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
     spec.argv.emplace_back(word);
+  // The pid namespace takes only children, so somebody has to wait outside. Not nsenter: when
+  // systemd stops all processes for an instant, in its last moments, nsenter stops itself too, and
+  // nobody wakes it.
+  for (const char* word : {"/bin/sh", "-c", "\"$@\"; exit", "sh"}) spec.argv.emplace_back(word);
   spec.argv.insert(spec.argv.end(), argv.begin(), argv.end());
   if (!program.empty()) spec.fds.emplace(program_fd, program_file(program));
   base::Fd copy(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0), "duplicating a connection"));

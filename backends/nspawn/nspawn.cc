@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 
 // An agent that the image starts has dialled long before its systemd says READY=1.
 constexpr auto patience_after_ready = 2s;
+// Entered processes are the last that a shutdown ends.
+constexpr auto patience_for_reboot = 30s;
 // Between two requests to power off: a systemd that is still starting has not heard the first.
 constexpr auto first_request_interval = 500ms;
 constexpr auto longest_request_interval = 8s;
@@ -31,6 +33,7 @@ struct Boot {
   std::string_view agent;  ///< to be carried in; empty: a shell
   std::function<void(std::string_view)> console;
   bool given_up = false;  ///< on the image's own agent
+  int entered = 0;        ///< the launch that was entered last
 };
 using SharedBoot = std::shared_ptr<Boot>;
 
@@ -39,8 +42,13 @@ Task<std::unique_ptr<Stream>> accept_agent(SharedBoot boot) {
   co_return async::make_stream(boot->loop, std::move(accepted));
 }
 
+// What was entered once and has ended is going down: its end, or the next launch, comes soon.
 Task<std::unique_ptr<Stream>> enter_when_ready(SharedBoot boot) {
+  if (boot->entered == boot->running->launches())
+    co_await async::within(Deadline::after(patience_for_reboot), "waiting for it to reboot",
+                           boot->running->launched_after(boot->entered));
   co_await boot->running->ready();
+  boot->entered = boot->running->launches();
   auto leader = find_leader(boot->site->launch.cgroup);
   if (!leader) {
     // Its end is about to be known, which says more.

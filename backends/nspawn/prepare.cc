@@ -215,6 +215,8 @@ std::shared_ptr<Site> prepare(const BackendContext& context) {
   if (site->agent_dials) {
     launch.own_binds.emplace_back("agent", "/run/attest");
     site->listener = base::listen_unix((launch.work_dir / "agent" / "agent.sock").string());
+    // accept_one() asks once before it waits.
+    base::check(::fcntl(site->listener.get(), F_SETFL, O_NONBLOCK), "setting up a socket");
   }
   site->notify = listen_notify(launch.work_dir / "notify");
   auto parent = own_cgroup();

@@ -48,6 +48,7 @@ Running::Running(asio::any_io_executor loop, MakeSpec make_spec, base::Fd notify
       reboots_(reboots),
       console_(std::move(console)),
       notify_(loop, notify.release()),
+      launched_(loop),
       ready_(loop),
       gone_(loop) {}
 
@@ -58,6 +59,8 @@ void Running::launch() {
   spec.fds.emplace(1, std::move(theirs));
   spec.fds.emplace(2, std::move(copy));
   child_.emplace(loop_, std::move(spec));
+  ++launches_;
+  launched_.pulse();
   drained_ = std::make_shared<async::Event>(loop_);
   // It ends with the pipe; why the container ended is found out from its status.
   asio::co_spawn(
@@ -127,6 +130,11 @@ void Running::kill() noexcept {
 void Running::abandon() noexcept {
   console_ = nullptr;
   kill();
+}
+
+Task<void> Running::launched_after(int count) {
+  auto self = shared_from_this();
+  while (self->launches_ <= count) co_await self->launched_.next();
 }
 
 Task<void> Running::ready() {

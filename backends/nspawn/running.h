@@ -31,6 +31,10 @@ class Running : public std::enable_shared_from_this<Running> {
   Running(asio::any_io_executor loop, MakeSpec make_spec, base::Fd notify, bool reboots,
           Console console);
 
+  /// How often it was launched: once, and once more for each reboot.
+  int launches() const { return launches_; }
+  /// Returns when launches() is more than `count`.
+  Task<void> launched_after(int count);
   /// Returns when the container's systemd has said READY=1 (again after a reboot).
   Task<void> ready();
   /// Returns when the launcher is reaped and everything it has said is read.
@@ -60,7 +64,8 @@ class Running : public std::enable_shared_from_this<Running> {
   bool reboots_;
   Console console_;
   asio::posix::stream_descriptor notify_;
-  async::Event ready_, gone_;
+  async::Event launched_, ready_, gone_;
+  int launches_ = 0;
   std::shared_ptr<async::Event> drained_;  ///< of the present launcher
   std::string output_;
   Gone result_;

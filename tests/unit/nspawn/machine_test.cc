@@ -5,12 +5,16 @@
 #include "backends/nspawn/nspawn.h"
 #include "lib/async/loop.h"
 #include "lib/base/file.h"
+#include "lib/base/sys_error.h"
 #include "lib/base/text.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/guest.h"
+#include "lib/net/netlink.h"
+#include "lib/net/plan.h"
 
 #include <gmock/gmock.h>
 
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,7 +55,10 @@ class NspawnMachine : public testing::Test {
     context.seed = {{.path = "/etc/hostname", .content = "web\n"}};
     fs::create_directories(context.work_dir);
   }
-  void TearDown() override { loop.run(drop()); }
+  void TearDown() override {
+    loop.run(drop());
+    if (HasFailure()) std::cout << base::printable(base::last_lines(console, 30)) << "\n";
+  }
 
   void boot() { loop.run(boot_and_listen()); }
   std::string run(const std::string& text) {
@@ -59,6 +66,33 @@ class NspawnMachine : public testing::Test {
     auto result = loop.run(machine->run(command, Deadline::after(30s)));
     return result.output + (result.exit_code ? "exit " + std::to_string(result.exit_code) : "");
   }
+  Task<void> halt() { co_await backend->shutdown(Deadline::after(20s)); }
+  void backend_call(void (*call)(Backend&)) {
+    loop.run([](Backend& it, void (*what)(Backend&)) -> Task<void> {
+      what(it);
+      co_return;
+    }(*backend, call));
+  }
+  void drop_all() { loop.run(drop()); }
+  // The loop's thread, which makes the interfaces, moves to a network of its own.
+  void own_network() {
+    loop.run([]() -> Task<void> {
+      base::check(::unshare(CLONE_NEWNET), "making a network namespace");
+      co_return;
+    }());
+  }
+  Task<void> make_bridges() {
+    net::Netlink netlink;
+    for (int vlan : {1, 2}) {
+      auto name = "nsptestbr" + std::to_string(vlan);
+      auto nic = net::make_nic(vlan, net::test_process_node);
+      netlink.make_bridge(name, nic.mac);
+      netlink.add_address(name, nic.ipv4, 24);
+      netlink.add_address(name, nic.ipv6, 64);
+    }
+    co_return;
+  }
+  Task<std::vector<std::string>> links() { co_return net::Netlink().names("nsptest"); }
   Task<void> drop() {
     machine.reset();
     backend.reset();
@@ -81,10 +115,147 @@ class NspawnMachine : public testing::Test {
   }
 };
 
+// Cgroups and cables of this process's containers that are still there.
+std::string leftovers(const BackendContext& context) {
+  std::string found;
+  for (auto& entry : fs::directory_iterator(*own_cgroup()))
+    if (auto name = entry.path().filename().string();
+        name.starts_with("attest-") && name.ends_with("-" + context.machine))
+      found += name + " ";
+  for (auto& name : net::Netlink().names("nsptest")) found += name + " ";
+  for (const char* name : {"upper", "overlay"})
+    if (fs::exists(context.work_dir / name)) found += std::string(name) + " ";
+  return found;
+}
+
 TEST_F(NspawnMachine, IsGreetedByTheImagesAgent) {
   boot();
   EXPECT_EQ(run("cat /proc/1/comm; hostname"), "systemd\nweb\n");
   EXPECT_EQ(run("systemctl is-active attest-agent.service"), "active\n");
+  EXPECT_THAT(run("journalctl --no-pager -n 200"), testing::Not(HasSubstr("No journal files")));
+}
+
+TEST_F(NspawnMachine, WritesNothingToTheImage) {
+  boot();
+  EXPECT_EQ(run("touch /usr/attest-was-here /attest-was-here"), "");
+  auto tree = image::find_image("", "nspawn").tree;
+  EXPECT_FALSE(fs::exists(tree / "usr" / "attest-was-here"));
+  loop.run(halt());
+  boot();
+  EXPECT_EQ(run("test -e /usr/attest-was-here || echo gone"), "gone\n");
+}
+
+TEST_F(NspawnMachine, TakesTheAgentAlongForAnImageWithoutIt) {
+  // Without its unit the image starts nothing that could dial.
+  context.seed.push_back({.path = "/etc/systemd/system/attest-agent.service", .content = ""});
+  boot();
+  EXPECT_EQ(run("cat /proc/1/comm; id -u; hostname"), "systemd\n0\nweb\n");
+}
+
+TEST_F(NspawnMachine, IsAShellWithoutTheAgent) {
+  context.config.nspawn.agent = false;
+  boot();
+  EXPECT_EQ(run("cat /proc/1/comm; echo $HOME; hostname"), "systemd\n/root\nweb\n");
+}
+
+TEST_F(NspawnMachine, SeesMountsFilesAndTheSharedDirectory) {
+  fs::create_directories(dir.path() / "shown with: a blank");
+  auto shown = (dir.path() / "shown with: a blank").string();
+  base::write_file(shown + "/hello", "hello\n");
+  context.config.mounts = {{shown, "/srv/ro", false}, {shown, "/srv/rw", true}};
+  context.seed.push_back({.path = "/run/a/b", .content = "in run\n", .mode = 0600});
+  context.seed.push_back(
+      {.path = "/bin/attest-hi", .content = "#!/bin/sh\necho hi\n", .mode = 0755});
+  boot();
+  EXPECT_EQ(run("cat /srv/ro/hello /srv/rw/hello /run/a/b; attest-hi; /bin/ls -d /bin/sh"),
+            "hello\nhello\nin run\nhi\n/bin/sh\n");
+  EXPECT_EQ(run("touch /srv/ro/new 2>/dev/null || echo no; echo new >/srv/rw/new"), "no\n");
+  EXPECT_EQ(base::read_file(shown + "/new"), "new\n");
+  base::write_file(backend->shared_dir() / "from-host", "x");
+  EXPECT_EQ(run("cat /tmp/shared/from-host; echo y >/tmp/shared/from-guest; stat -c %a /tmp"),
+            "x1777\n");
+  EXPECT_EQ(base::read_file(backend->shared_dir() / "from-guest"), "y\n");
+}
+
+TEST_F(NspawnMachine, LeavesNothingBehindAfterACrash) {
+  boot();
+  backend_call([](Backend& it) { it.kill(); });
+  EXPECT_EQ(leftovers(context), "");
+  EXPECT_THAT(loop.run(backend->wait_gone(Deadline::after(5s))).cause, HasSubstr("signal 9"));
+  backend_call([](Backend& it) { it.kill(); });
+  boot();
+  EXPECT_EQ(run("echo again"), "again\n");
+}
+
+TEST_F(NspawnMachine, PowersOffInOrder) {
+  boot();
+  loop.run(halt());
+  auto gone = loop.run(backend->wait_gone(Deadline::after(5s)));
+  EXPECT_TRUE(gone.orderly) << gone.cause;
+  EXPECT_EQ(gone.cause, "the container powered off");
+  EXPECT_EQ(leftovers(context), "");
+  EXPECT_THAT(console, HasSubstr("Power"));
+}
+
+TEST_F(NspawnMachine, SaysThatItPoweredItselfOff) {
+  boot();
+  run("systemctl poweroff --no-block");
+  auto gone = loop.run(backend->wait_gone(Deadline::after(20s)));
+  EXPECT_TRUE(gone.orderly) << gone.cause;
+}
+
+TEST_F(NspawnMachine, RebootsInPlaceWhereThatIsAllowed) {
+  for (bool agent : {true, false}) {
+    context.config.allow_reboot = true;
+    context.config.nspawn.agent = agent;
+    drop_all();
+    boot();
+    run("touch /etc/kept /run/lost");
+    loop.run(machine->power(guest::Power::reboot, Deadline::after(10s)));
+    loop.run(machine->wait_restarted(Deadline::after(20s)));
+    EXPECT_EQ(run("cd /; ls -d etc/kept run/lost 2>/dev/null || :"), "etc/kept\n");
+    EXPECT_THROW(loop.run(backend->wait_gone(Deadline::after(1ms))), Error);
+    loop.run(halt());
+    EXPECT_EQ(leftovers(context), "");
+  }
+}
+
+TEST_F(NspawnMachine, IsOnItsVlansByCablesOfItsOwn) {
+  own_network();
+  auto plan = net::make_plan({{"db", {1}}, {"web", {1, 2}}});
+  loop.run(make_bridges());
+  context.config.network = "";
+  context.seed = net::seed_files(plan, "web");
+  int index = 0;
+  for (auto& nic : plan.node("web").nics) {
+    auto number = std::to_string(++index);
+    context.network.push_back({.vlan = nic.vlan,
+                               .mac = nic.mac,
+                               .ipv4 = nic.ipv4,
+                               .ipv6 = nic.ipv6,
+                               .bridge = "nsptestbr" + number,
+                               .interface = "nsptest" + number});
+  }
+  auto started = Clock::now();
+  boot();
+  run("systemctl is-active -q --wait basic.target || systemctl start basic.target");
+  std::cout << "basic.target after " << (Clock::now() - started) / 1ms << " ms\n";
+  EXPECT_EQ(run("hostname; ip -br -4 address show dev eth1 | tr -s ' ' | cut -d' ' -f2,3"),
+            "web\nUP 192.168.2.2/24\n");
+  EXPECT_EQ(run("cat /sys/class/net/eth0/address"), context.network[0].mac + "\n");
+  for (const char* peer : {"192.168.1.254", "192.168.2.254", "2001:db8:2::254"})
+    EXPECT_EQ(run("ping -c1 -W5 " + std::string(peer) + " >/dev/null"), "") << peer;
+  loop.run(halt());
+  auto left = loop.run(links());
+  EXPECT_THAT(left, testing::UnorderedElementsAre("nsptestbr1", "nsptestbr2"));
+}
+
+TEST_F(NspawnMachine, EndsWhenItReboots) {
+  boot();
+  run("systemctl reboot --no-block");
+  auto gone = loop.run(backend->wait_gone(Deadline::after(20s)));
+  EXPECT_TRUE(gone.orderly);
+  EXPECT_THAT(gone.cause, HasSubstr("rebooted"));
 }
 
 }  // namespace
