@@ -54,7 +54,9 @@ DriverSetup standard_setup(const std::string& output) {
   std::filesystem::path root =
       sandbox ? std::filesystem::path(sandbox->work_dir) : own_work_dir().path();
   DriverSetup setup;
-  setup.backends = builtin_backends();
+  setup.own_network = sandbox && sandbox->level != SandboxLevel::none;
+  HostFacts host{setup.own_network, ::geteuid() == 0, ""};
+  setup.backends = builtin_backends(host);
   setup.work_dir = root / std::to_string(++drivers);
   std::filesystem::create_directories(setup.work_dir);
   setup.say = say;
