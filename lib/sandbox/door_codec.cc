@@ -38,7 +38,7 @@ std::string encode(const DoorRequest& request) {
   put(bytes, static_cast<std::uint32_t>(request.call), 1);
   put(bytes, request.port, 2);
   put(bytes, request.timeout_ms, 4);
-  put_text(bytes, request.host);
+  put_text(bytes, request.text);
   return bytes;
 }
 
@@ -54,11 +54,11 @@ std::optional<DoorRequest> decode_request(std::string_view bytes) {
   bytes.remove_prefix(1);
   DoorRequest request;
   auto call = take(bytes, 1);
-  if (call < 1 || call > static_cast<unsigned>(DoorCall::ssh_agent)) return std::nullopt;
+  if (call < 1 || call > static_cast<unsigned>(DoorCall::sweep_cgroup)) return std::nullopt;
   request.call = static_cast<DoorCall>(call);
   request.port = static_cast<std::uint16_t>(take(bytes, 2));
   request.timeout_ms = take(bytes, 4);
-  if (!take_text(bytes, request.host)) return std::nullopt;
+  if (!take_text(bytes, request.text)) return std::nullopt;
   return request;
 }
 

@@ -9,14 +9,21 @@
 namespace attest::sandbox {
 
 /// What the inside may ask for. A new duty is a new enumerator and a case in door_service.cc.
-enum class DoorCall : std::uint8_t { dial = 1, listen = 2, ssh_agent = 3 };
+enum class DoorCall : std::uint8_t {
+  dial = 1,
+  listen = 2,
+  ssh_agent = 3,
+  run = 4,
+  sweep_cgroup = 5
+};
 
 /// One request.
 struct DoorRequest {
   DoorCall call = DoorCall::dial;
   std::uint16_t port = 0;
   std::uint32_t timeout_ms = 0;  ///< for the whole call, DNS included
-  std::string host;              ///< name or address; at most max_text bytes, no NUL
+  /// Name or address, command, or directory; at most max_text bytes, no NUL.
+  std::string text;
   bool operator==(const DoorRequest&) const = default;
 };
 
@@ -27,9 +34,9 @@ struct DoorReply {
   bool operator==(const DoorReply&) const = default;
 };
 
-inline constexpr std::size_t max_text = 1000;
+inline constexpr std::size_t max_text = 4096;
 /// No message is longer.
-inline constexpr std::size_t max_message = 1024;
+inline constexpr std::size_t max_message = 4200;
 
 std::string encode(const DoorRequest& request);
 std::string encode(const DoorReply& reply);

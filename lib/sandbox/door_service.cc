@@ -2,8 +2,10 @@
 
 #include "lib/base/sys_error.h"
 #include "lib/base/text.h"
+#include "lib/sandbox/cgroup_sweep.h"
 #include "lib/sandbox/descriptors.h"
 #include "lib/sandbox/door_socket.h"
+#include "lib/sandbox/outer_command.h"
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -32,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 std::string words(const DoorRequest& request) {
-  std::string peer = "'" + request.host + "' port " + std::to_string(request.port);
+  std::string peer = "'" + request.text + "' port " + std::to_string(request.port);
   switch (request.call) {
     case DoorCall::dial:
       return "connecting from the host to " + peer;
@@ -40,6 +42,10 @@ std::string words(const DoorRequest& request) {
       return "listening on the host's " + peer;
     case DoorCall::ssh_agent:
       return "connecting to the ssh-agent";
+    case DoorCall::run:
+      return "running a command on the host";
+    case DoorCall::sweep_cgroup:
+      return "having the cgroup '" + request.text + "' swept";
   }
   return "an unknown duty";
 }
@@ -49,11 +55,11 @@ Addresses resolve(const DoorRequest& request, int flags) {
   wanted.ai_socktype = SOCK_STREAM;
   wanted.ai_flags = AI_NUMERICSERV | flags;
   addrinfo* found = nullptr;
-  int result = ::getaddrinfo(request.host.empty() ? nullptr : request.host.c_str(),
+  int result = ::getaddrinfo(request.text.empty() ? nullptr : request.text.c_str(),
                              std::to_string(request.port).c_str(), &wanted, &found);
   if (result != 0)
     throw Error(Error::Kind::host,
-                "the host cannot resolve '" + request.host +
+                "the host cannot resolve '" + request.text +
                     "': " + (result == EAI_SYSTEM ? ::strerror(errno) : ::gai_strerror(result)));
   return {found, ::freeaddrinfo};
 }
@@ -156,11 +162,11 @@ void arm_alarm(const DoorRequest& request, int answer) {
   ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-[[noreturn]] void work(const DoorRequest& request, int answer) {
+[[noreturn]] void work(const DoorRequest& request, int answer, pid_t doorman) {
   keep_only({answer});
   arm_alarm(request, answer);
   try {
-    auto [socket, reply] = perform(request);
+    auto [socket, reply] = perform(request, doorman);
     send_packet(answer, encode(reply), socket.get());
   } catch (const std::exception& e) {
     send_packet(answer, encode(DoorReply{e.what(), 0}));
@@ -170,7 +176,7 @@ void arm_alarm(const DoorRequest& request, int answer) {
 
 }  // namespace
 
-std::pair<Fd, DoorReply> perform(const DoorRequest& request) {
+std::pair<Fd, DoorReply> perform(const DoorRequest& request, pid_t owner) {
   switch (request.call) {
     case DoorCall::dial:
       return dial(request);
@@ -178,6 +184,10 @@ std::pair<Fd, DoorReply> perform(const DoorRequest& request) {
       return listen_on(request);
     case DoorCall::ssh_agent:
       return connect_agent();
+    case DoorCall::run:
+      return {run_command(request.text, owner), DoorReply{}};
+    case DoorCall::sweep_cgroup:
+      return {sweep_cgroup_later(request.text, owner), DoorReply{}};
   }
   throw Error(Error::Kind::host, "the doorman has no such duty");
 }
@@ -192,7 +202,7 @@ bool serve_one(int door) {
   if (worker == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != doorman) ::_exit(0);
-    work(*request, packet.fd.get());
+    work(*request, packet.fd.get(), doorman);
   }
   if (worker < 0) {
     std::string error = base::sys_error("forking the doorman's worker").what();

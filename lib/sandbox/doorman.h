@@ -31,6 +31,14 @@ class Doorman {
   std::pair<base::Fd, int> listen(std::string address, int port);
   /// A connection to the user's ssh-agent. Throws Error{host} if there is none.
   base::Fd ssh_agent();
+  /// stdin and stdout of `command` (a unix stream socket), run by sh in the host's network; its
+  /// stderr is ours. Once the socket is closed it gets the end of its input, a second later SIGTERM
+  /// and then SIGKILL, with its process group. At most max_text bytes: Error{usage}.
+  base::Fd run(std::string command);
+  /// Once the returned socket is closed, by whatever (SIGKILL for everybody included), kills what
+  /// is left in the cgroup `directory` (of cgroup2, in the host's mounts) and below, and removes
+  /// it. Refuses, with Error{host}, what is no cgroup and one that holds the doorman.
+  base::Fd sweep_cgroup(std::string directory);
 
  private:
   std::pair<base::Fd, DoorReply> ask(const DoorRequest& request);

@@ -8,10 +8,12 @@ namespace attest::sandbox {
 namespace {
 
 TEST(DoorCodec, RequestsSurviveTheTrip) {
-  for (const DoorRequest& request : {DoorRequest{DoorCall::dial, 22, 1500, "example.org"},
-                                     DoorRequest{DoorCall::listen, 65535, 0xffffffff, "::1"},
-                                     DoorRequest{DoorCall::ssh_agent, 0, 0, ""},
-                                     DoorRequest{DoorCall::dial, 1, 1, std::string(max_text, 'h')}})
+  for (const DoorRequest& request :
+       {DoorRequest{DoorCall::dial, 22, 1500, "example.org"},
+        DoorRequest{DoorCall::listen, 65535, 0xffffffff, "::1"},
+        DoorRequest{DoorCall::ssh_agent, 0, 0, ""}, DoorRequest{DoorCall::run, 0, 1, "cat | cat"},
+        DoorRequest{DoorCall::sweep_cgroup, 0, 1, "/sys/fs/cgroup/x"},
+        DoorRequest{DoorCall::dial, 1, 1, std::string(max_text, 'h')}})
     EXPECT_EQ(decode_request(encode(request)), request);
 }
 
@@ -53,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"nothing", ""}, BadCase{"only_the_request_letter", "Q"},
         BadCase{"only_the_reply_letter", "A"},
         BadCase{"another_letter", bytes({'X', 1, 0, 22, 0, 0, 0, 1, 0, 0})},
-        BadCase{"no_such_call", bytes({'Q', 4, 0, 22, 0, 0, 0, 1, 0, 0})},
+        BadCase{"no_such_call", bytes({'Q', 6, 0, 22, 0, 0, 0, 1, 0, 0})},
         BadCase{"call_zero", bytes({'Q', 0, 0, 22, 0, 0, 0, 1, 0, 0})},
         BadCase{"request_text_longer_than_the_packet",
                 bytes({'Q', 1, 0, 22, 0, 0, 0, 1, 255, 255, 'a'})},
@@ -63,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"reply_text_longer_than_the_packet", bytes({'A', 0, 22, 255, 255, 'a'})},
         BadCase{"reply_text_shorter_than_the_packet", bytes({'A', 0, 22, 0, 0, 'a'})},
         BadCase{"reply_with_a_nul", bytes({'A', 0, 22, 0, 1, 0})},
-        BadCase{"text_over_the_limit", bytes({'A', 0, 0, 0x03, 0xe9}) + std::string(1001, 'x')}),
+        BadCase{"text_over_the_limit", bytes({'A', 0, 0, 0x10, 0x01}) + std::string(4097, 'x')}),
     [](const auto& row) { return row.param.name; });
 
 TEST(DoorCodec, AcceptsNothingThatItWouldNotWriteItself) {

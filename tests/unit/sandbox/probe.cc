@@ -207,6 +207,26 @@ void agent(const Arguments&) {
   }
 }
 
+// COMMAND: sends it a line, says its answer, then holds the socket until killed.
+void run_outside(const Arguments& arguments) {
+  Fd socket = sandbox.doorman->run(arguments.at(0));
+  (void)!::write(socket.get(), "hello\n", 6);
+  say(read_line(socket.get()));
+  for (;;) ::pause();
+}
+
+// DIRECTORY: has it swept after us, and waits to be killed or for the end of stdin.
+void sweep(const Arguments& arguments) {
+  try {
+    Fd socket = sandbox.doorman->sweep_cgroup(arguments.at(0));
+    say("ready");
+    char c;
+    (void)!::read(0, &c, 1);
+  } catch (const attest::Error& e) {
+    say(std::string("error: ") + e.what());
+  }
+}
+
 // Enters a second sandbox inside the first.
 void nested(const Arguments& arguments) {
   sandbox = attest::enter_sandbox();
@@ -230,13 +250,14 @@ int main(int argc, char** argv) {
       {"require", {.mode = attest::SandboxMode::require}},
       {"off", {.mode = attest::SandboxMode::off}}};
   const std::map<std::string, std::function<void(const Arguments&)>> commands{
-      {"info", info},        {"exit", exit_with},
-      {"die", die_by},       {"signals", report_signals},
-      {"orphan", orphan},    {"busy", busy},
-      {"dial", dial},        {"dial_many", dial_many},
-      {"direct", direct},    {"listen", listen_outside},
-      {"agent", agent},      {"nested", nested},
-      {"wait", sandbox_wait}};
+      {"info", info},         {"exit", exit_with},
+      {"die", die_by},        {"signals", report_signals},
+      {"orphan", orphan},     {"busy", busy},
+      {"dial", dial},         {"dial_many", dial_many},
+      {"direct", direct},     {"listen", listen_outside},
+      {"agent", agent},       {"nested", nested},
+      {"wait", sandbox_wait}, {"run", run_outside},
+      {"sweep", sweep}};
   try {
     sandbox = attest::enter_sandbox(modes.at(argv[1]));
   } catch (const attest::Error& e) {
