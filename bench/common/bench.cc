@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <string_view>
 
 namespace bench {
@@ -49,12 +50,28 @@ int print(const std::vector<Metric>& metrics, int argc, char** argv) {
   return 0;
 }
 
+namespace {
+
+// The value of --NAME=VALUE.
+std::optional<std::string_view> option(std::string_view name, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view word = argv[i];
+    if (word.starts_with("--") && word.substr(2).starts_with(name) &&
+        word.substr(2 + name.size()).starts_with('='))
+      return word.substr(3 + name.size());
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 int samples(int argc, char** argv, int fallback) {
-  constexpr std::string_view flag = "--samples=";
-  for (int i = 1; i < argc; ++i)
-    if (std::string_view(argv[i]).starts_with(flag))
-      return std::max(1, std::atoi(argv[i] + flag.size()));
-  return fallback;
+  auto given = option("samples", argc, argv);
+  return given ? std::max(1, std::atoi(given->data())) : fallback;
+}
+
+bool wanted(const std::string& backend, int argc, char** argv) {
+  return option("only", argc, argv).value_or(backend) == backend;
 }
 
 }  // namespace bench

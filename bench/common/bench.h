@@ -23,6 +23,9 @@ int print(const std::vector<Metric>& metrics, int argc, char** argv);
 /// --samples=N, else `fallback`.
 int samples(int argc, char** argv, int fallback);
 
+/// Whether the rows about `backend` are to be measured: all are, unless --only=BACKEND is given.
+bool wanted(const std::string& backend, int argc, char** argv);
+
 inline double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());

@@ -28,32 +28,61 @@ void write_all(int fd, const char* bytes, std::size_t size) {
 
 }  // namespace
 
-GuestPeer::GuestPeer(const std::string& work_dir, int memory_mb,
-                     std::vector<std::string> extra_args) {
-  const std::string path = work_dir + "/bench-port";
-  attest::Config config;
-  auto& guest = config.machines["guest"];
-  guest.memory_mb = memory_mb;
-  guest.extra_args = {"-chardev", "socket,id=bench,path=" + path + ",server=on,wait=off", "-device",
-                      "virtserialport,chardev=bench,name=bench.port"};
-  guest.extra_args.insert(guest.extra_args.end(), extra_args.begin(), extra_args.end());
-  guest.ready = attest::Ready::multi_user;
-  driver_ = attest::make_driver(config);
+GuestPeer::GuestPeer(attest::Config config) : driver_(attest::make_driver(std::move(config))) {
   machine().start();
-  fd_ = connect_to(path);
+}
+
+GuestPeer::GuestPeer(const std::string& work_dir, int memory_mb,
+                     std::vector<std::string> extra_args)
+    : GuestPeer([&] {
+        attest::Config config;
+        auto& guest = config.machines["guest"];
+        guest.memory_mb = memory_mb;
+        guest.extra_args = {"-chardev",
+                            "socket,id=bench,path=" + work_dir + "/bench-port,server=on,wait=off",
+                            "-device", "virtserialport,chardev=bench,name=bench.port"};
+        guest.extra_args.insert(guest.extra_args.end(), extra_args.begin(), extra_args.end());
+        guest.ready = attest::Ready::multi_user;
+        return config;
+      }()) {
+  fd_ = connect_to(work_dir + "/bench-port");
+  install("bench.port");
+}
+
+GuestPeer GuestPeer::in_container() {
+  attest::Config config;
+  config.machines["guest"].backend = "nspawn";
+  config.machines["guest"].ready = attest::Ready::multi_user;
+  return GuestPeer(std::move(config), Container{});
+}
+
+GuestPeer::GuestPeer(attest::Config config, Container) : GuestPeer(std::move(config)) {
+  listener_ = listen_at((machine().shared_dir() / "bench.sock").string());
+  install("/tmp/shared/bench.sock");
+}
+
+void GuestPeer::install(const std::string& port) {
   machine().copy_from_host(ATTEST_BENCH_PEER, "/run/bench-peer");
   machine().write_file("/run/systemd/system/bench.service",
                        "[Service]\nType=notify\nTimeoutStartSec=infinity\n"
-                       "ExecStart=/run/bench-peer bench.port /run/bench/file\n");
+                       "ExecStart=/run/bench-peer " +
+                           port + " /run/bench/file\n");
   // Of its own, since /run holds no more than a fifth of the memory.
   machine().succeed("mkdir /run/bench; mount -t tmpfs -o size=60% bench /run/bench");
   machine().succeed("systemctl daemon-reload");
 }
 
-GuestPeer::~GuestPeer() { ::close(fd_); }
+GuestPeer::~GuestPeer() {
+  ::close(fd_);
+  ::close(listener_);
+}
 
 void GuestPeer::start() {
   machine().succeed("systemctl start --no-block bench.service");
+  if (listener_ >= 0) {
+    ::close(fd_);
+    fd_ = accept_from(listener_);
+  }
   ask('e');
 }
 

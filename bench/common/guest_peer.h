@@ -1,5 +1,6 @@
-// A guest with the bench's own program in it (bench/peer), on a virtio port of its own: the
-// measure of what the machine and the channel can do, without attest in between.
+// A guest with the bench's own program in it (bench/peer), on a virtio port of its own, or on a
+// socket where the guest is a container: the measure of what the machine and the channel can do,
+// without attest in between.
 #pragma once
 #include <attest/driver.h>
 
@@ -15,9 +16,11 @@ namespace bench {
 /// failure ends the program with a message.
 class GuestPeer {
  public:
-  /// `work_dir` is where the port's socket goes; `extra_args` are for QEMU.
+  /// Under QEMU. `work_dir` is where the port's socket goes; `extra_args` are for QEMU.
   explicit GuestPeer(const std::string& work_dir, int memory_mb = 512,
                      std::vector<std::string> extra_args = {});
+  /// In a container.
+  static GuestPeer in_container();
   GuestPeer(const GuestPeer&) = delete;
   GuestPeer& operator=(const GuestPeer&) = delete;
   ~GuestPeer();
@@ -41,7 +44,13 @@ class GuestPeer {
   }
 
  private:
+  struct Container {};
+  explicit GuestPeer(attest::Config config);
+  GuestPeer(attest::Config config, Container);
+  void install(const std::string& port);
+
   std::unique_ptr<attest::Driver> driver_;
+  int listener_ = -1;  ///< which the program dials; else the port has a socket that we have dialled
   int fd_ = -1;
 };
 

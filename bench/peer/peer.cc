@@ -1,5 +1,6 @@
-// The other side of the benches inside a guest: a static program on a virtio port of its own that
-// does on one byte what is measured, with nothing in between. Byte by byte:
+// The other side of the benches inside a guest: a static program on a virtio port of its own, or on
+// a unix socket that a container shares with its host, that does on one byte what is measured, with
+// nothing in between. Byte by byte:
 //   e  answers at once            t  forks, executes /bin/true, waits for it
 //   f  makes a file, F removes it p  listens on TCP port 7777, P closes it
 //   n  tells systemd READY=1      q  ends
@@ -44,6 +45,15 @@ int open_port(const char* name) {
     if (fd = ::open(path, O_RDWR); fd >= 0) return fd;
   }
   die(name);
+}
+
+int dial(const char* path) {
+  int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) die(path);
+  return fd;
 }
 
 void all(int fd, bool out, char* bytes, std::size_t size) {
@@ -106,8 +116,8 @@ void transfer(int port, bool out, int file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) die("usage: bench-peer PORT-NAME FILE");
-  int port = open_port(argv[1]), listener = -1;
+  if (argc != 3) die("usage: bench-peer PORT-NAME|/SOCKET FILE");
+  int port = argv[1][0] == '/' ? dial(argv[1]) : open_port(argv[1]), listener = -1;
   for (;;) {
     char what = 0;
     // Not read() alone: all ports share an interrupt, and the driver wakes whoever waits for one

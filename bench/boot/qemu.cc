@@ -1,14 +1,13 @@
-// boot.qemu_vs_bare: from nothing to the first answered command, both at basic.target: attest's
-// start() and first succeed(), against QEMU started with the same devices and a plain socket.
+// From nothing to the first answered command, both at basic.target: attest's start() and first
+// succeed(), against QEMU started with the same devices and a plain socket.
 #include "backends/image/image.h"
 #include "backends/image/seed.h"
 #include "bare_shell.h"
-#include "bench.h"
+#include "boot.h"
 #include "lib/base/file.h"
 #include "lib/net/plan.h"
 
 #include <attest/driver.h>
-#include <attest/sandbox.h>
 
 #include <csignal>
 #include <filesystem>
@@ -113,20 +112,17 @@ double attest_boot_ms() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  auto sandbox = attest::enter_sandbox();
+std::vector<bench::Metric> boot_qemu(const std::string& work_dir, int count) {
   auto image = attest::image::find_image("", "qemu");
-  int count = bench::samples(argc, argv, 5);
   std::vector<double> ours, bare;
   for (int i = 0; i < count; ++i) {
-    std::string dir = sandbox.work_dir + "/bare";
+    std::string dir = work_dir + "/bare";
     std::filesystem::create_directory(dir);
     bare.push_back(bare_boot_ms(image, dir));
     ours.push_back(attest_boot_ms());
   }
   double mine = bench::median(ours), theirs = bench::median(bare);
-  return bench::print({{"boot.qemu_ms", mine, "ms", count, "start to first command"},
-                       {"boot.qemu_bare_ms", theirs, "ms", count, "the bare command line"},
-                       {"boot.qemu_vs_bare", mine / theirs, "ratio", count, "goal <= 1.05"}},
-                      argc, argv);
+  return {{"boot.qemu_ms", mine, "ms", count, "start to first command"},
+          {"boot.qemu_bare_ms", theirs, "ms", count, "the bare command line"},
+          {"boot.qemu_vs_bare", mine / theirs, "ratio", count, "goal <= 1.05"}};
 }

@@ -1,0 +1,11 @@
+// The rows of bench/boot, by backend.
+#pragma once
+#include "bench.h"
+
+#include <string>
+#include <vector>
+
+/// boot.qemu_vs_bare and both its sides.
+std::vector<bench::Metric> boot_qemu(const std::string& work_dir, int count);
+/// boot.nspawn_vs_bare and both its sides.
+std::vector<bench::Metric> boot_nspawn(const std::string& work_dir, int count);
