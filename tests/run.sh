@@ -7,7 +7,7 @@ set -eu
 usage() {
 	cat <<'USAGE'
 usage: sh tests/run.sh [--quick] [--no-install]
-  --quick       only the suites that need no virtual machine (tree, unit, contract)
+  --quick       only the suites that need no guest (tree, unit, contract)
   --no-install  install nothing, and skip what cannot run without it
 environment:
   ATTEST_TEST_BUILD  prefix of the build directories (default: build-tests in the checkout)
@@ -56,7 +56,7 @@ export CCACHE_DIR="${CCACHE_DIR:-$cache/ccache}" CCACHE_BASEDIR="$root" CCACHE_N
 if [ "$quick" ]; then
 	suites plain '' tree unit contract
 else
-	suites plain '' tree contract vm fault slow
+	suites plain '' tree contract container vm fault slow
 	sanitizers
 	fuzzing
 	texts

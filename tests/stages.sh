@@ -67,7 +67,7 @@ suites() {
 		record failed "$label: build" "see $results/$label-build.log"
 		return 0
 	fi
-	case " $* " in *' vm '*) guest ;; esac
+	case " $* " in *' vm '* | *' container '*) guest ;; esac
 	say "running the suites: $*"
 	chosen=
 	for suite in "$@"; do chosen="$chosen --suite $suite"; done

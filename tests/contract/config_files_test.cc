@@ -37,6 +37,7 @@ class ConfigFiles : public Contract {
   /// What starting one more machine with this file says.
   std::string refusal(const std::string& name, FileConfig file) {
     MachineConfig config{.backend = GetParam(), .vlans = {}, .files = {std::move(file)}};
+    config.ssh = driver().config().machines.at("alpha").ssh;
     return error_of(Error::Kind::usage, [&] { create_machine(name, config).start(); });
   }
 };

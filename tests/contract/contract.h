@@ -29,4 +29,5 @@ class Contract : public TestOn {
 
 }  // namespace attest
 
-#define ATTEST_CONTRACT_BACKENDS attest::backends("loopback", "qemu"), attest::BackendName()
+#define ATTEST_CONTRACT_BACKENDS \
+  attest::backends("loopback", "nspawn", "qemu", "ssh"), attest::BackendName()

@@ -8,7 +8,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 class Systemd : public Contract {};
-INSTANTIATE_TEST_SUITE_P(, Systemd, attest::backends("qemu"), attest::BackendName());
+INSTANTIATE_TEST_SUITE_P(, Systemd, attest::backends("nspawn", "qemu", "ssh"),
+                         attest::BackendName());
 
 TEST_P(Systemd, TellsAboutAUnit) {
   auto info = alpha().get_unit_info("systemd-journald.service");
