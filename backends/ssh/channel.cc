@@ -104,9 +104,10 @@ Task<void> Channel::write(std::string_view bytes) {
     auto step = [&]() -> int {
       if (!raw_) return LIBSSH2_ERROR_CHANNEL_CLOSED;
       if (session_->congested()) return LIBSSH2_ERROR_EAGAIN;
-      // 0: the host's window is full.
-      auto count = libssh2_channel_write(raw_, bytes.data(), std::min(bytes.size(), packet));
-      return count == 0 ? LIBSSH2_ERROR_EAGAIN : static_cast<int>(count);
+      const auto count = libssh2_channel_write(raw_, bytes.data(), std::min(bytes.size(), packet));
+      if (count != 0 && count != LIBSSH2_ERROR_EAGAIN) return static_cast<int>(count);
+      // The host's window is full; it stays so when the command is gone.
+      return is_closed() ? LIBSSH2_ERROR_CHANNEL_CLOSED : LIBSSH2_ERROR_EAGAIN;
     };
     const int count = co_await session_->repeat(step);
     if (count == LIBSSH2_ERROR_CHANNEL_CLOSED || count == LIBSSH2_ERROR_CHANNEL_EOF_SENT)
@@ -114,6 +115,11 @@ Task<void> Channel::write(std::string_view bytes) {
     if (count < 0) throw session_->failure("writing to a command on " + session_->peer());
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
+}
+
+// libssh2 tells it only to who waits for it, and lets nobody wait before the end of the streams.
+bool Channel::is_closed() {
+  return libssh2_channel_eof(raw_) == 1 && libssh2_channel_wait_closed(raw_) == 0;
 }
 
 Task<void> Channel::send_eof() {

@@ -58,6 +58,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const std::shared_ptr<Session>& session() const noexcept { return session_; }
 
  private:
+  bool is_closed();
+
   std::shared_ptr<Session> session_;
   LIBSSH2_CHANNEL* raw_;
 };

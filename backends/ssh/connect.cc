@@ -44,6 +44,12 @@ Task<int> shake_hands(std::shared_ptr<Session> session) {
   co_return co_await session->repeat(step);
 }
 
+// What sshd says in plain text before it closes: it has too many connections for the moment.
+bool is_busy(const Session& session) {
+  return session.first_bytes().starts_with("Exceeded MaxStartups") ||
+         session.first_bytes().starts_with("Not allowed at this time");
+}
+
 Error no_handshake(Session& session, int code) {
   const auto heard = base::printable(session.first_bytes());
   if (code == 1 || heard.find("SSH-") == heard.npos)
@@ -65,7 +71,9 @@ Task<void> enter(const Target& target, std::shared_ptr<Session> session, Deadlin
   session->start(config.keepalive);
   auto soon = deadline.earlier(Deadline::after(patience_shaking_hands));
   const int code = co_await async::within(soon, "shaking hands", shake_hands(session));
-  if (code == LIBSSH2_ERROR_BANNER_RECV) throw NotUp{"it sends no SSH banner"};
+  if (code != 0 && is_busy(*session)) throw NotUp{first_line(session->first_bytes())};
+  if (code == LIBSSH2_ERROR_BANNER_RECV && session->received() == 0)
+    throw NotUp{"it closes the connection at once"};
   if (code != 0) throw no_handshake(*session, code);
   auto noted = check_host_key(*session, config);
   if (!noted.empty() && target.say) target.say(noted);
@@ -134,6 +142,7 @@ Task<std::shared_ptr<Session>> connect(Target target, Deadline deadline) {
     std::rethrow_exception(failure);
   } catch (const Error& error) {
     if (lost && error.kind() == Kind::host) {
+      if (is_busy(*session)) throw NotUp{first_line(session->first_bytes())};
       if (session->received() > 0 && session->first_bytes().find("SSH-") == std::string::npos)
         throw no_handshake(*session, 1);
       throw NotUp{first_line(error.what())};

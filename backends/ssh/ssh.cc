@@ -33,6 +33,7 @@ struct Life {
   }
   async::Event over;
   Gone gone;
+  bool leaving = false;  ///< shutdown() has begun
 };
 
 // Reads what comes on stderr, and notes how the connection or what serves on it ends.
@@ -52,7 +53,10 @@ Task<void> watch(std::shared_ptr<Life> life, std::shared_ptr<Channel> channel, s
   if (session->lost()) gone.cause = session->obituary();
   // A host that may be switched off takes the agent and the connection along.
   gone.orderly = may_go && (!session->lost() || session->closed_by_host());
-  session->drop(gone.cause);
+  if (life->leaving && !session->lost())
+    gone = {true, "its connection was closed"};  // shutdown() says goodbye
+  else
+    session->drop(gone.cause);
   life->end(std::move(gone));
 }
 
@@ -103,6 +107,7 @@ class Ssh final : public Backend {
     if (!session || session->lost()) co_return;
     if (!options().allow_power)
       tell(peer_name(options()) + " stays up: only the connection ends (ssh.allow_power is off)");
+    life->leaving = true;
     if (channel_) {
       try {
         co_await channel_->send_eof();
