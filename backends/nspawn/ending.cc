@@ -2,6 +2,9 @@
 
 #include "lib/base/text.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace attest::nspawn {
 namespace {
 
@@ -40,7 +43,10 @@ Gone explain(const Ending& ending) {
   if (!ending.started) text += " before the machine was up";
   if (auto advice = inotify_advice(ending.output, ending.inotify_limit); !advice.empty())
     text += ": " + advice;
-  std::string last = base::last_lines(base::trim(base::printable(ending.output)), lines_of_output);
+  std::vector<std::string> lines;
+  for (auto& line : base::split(base::last_lines(base::trim(ending.output), lines_of_output), '\n'))
+    if (auto plain = base::printable(base::trim(line)); !plain.empty()) lines.push_back(plain);
+  std::string last = base::join(lines, "\n  ");
   return {false, last.empty() ? text : text + ": " + last};
 }
 
