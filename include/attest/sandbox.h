@@ -3,6 +3,7 @@
 // attest::main does this by itself; other harnesses call enter_sandbox() first thing in main.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace attest {
@@ -47,5 +48,9 @@ struct Sandbox {
 /// Whatever must happen once should follow it; unflushed stdio is not written twice.
 /// Throws Error{host} with the remedy if `require` cannot be met, or no work directory be made.
 Sandbox enter_sandbox(SandboxOptions options = {});
+
+/// What enter_sandbox() has returned in this process, while a copy of that is kept. make_driver()
+/// looks here: its drivers work in that sandbox. Any thread.
+std::optional<Sandbox> current_sandbox();
 
 }  // namespace attest

@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 namespace attest {
 namespace {
@@ -92,14 +93,14 @@ int run(int argc, char** argv) {
   if (!entry::settings().config.empty())
     entry::overridden(entry::configured(entry::settings()), entry::settings());
 
+  std::optional<Sandbox> sandbox;
   try {
-    entry::use_sandbox(enter_sandbox({.mode = entry::settings().sandbox, .needs_network = false}));
+    sandbox = enter_sandbox({.mode = entry::settings().sandbox, .needs_network = false});
   } catch (const Error& e) {
     entry::say("", std::string("the tests cannot run here: ") + e.what());
     return environment;
   }
-  if (auto& sentence = entry::current_sandbox()->sentence; !sentence.empty())
-    entry::say("", sentence);
+  if (!sandbox->sentence.empty()) entry::say("", sandbox->sentence);
   return run_tests();
 }
 

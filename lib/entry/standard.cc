@@ -4,7 +4,9 @@
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/entry/builtin.h"
+#include "lib/entry/outside.h"
 #include "lib/entry/settings.h"
+#include "lib/sandbox/doorman.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -16,8 +18,6 @@
 namespace attest {
 namespace entry {
 namespace {
-
-std::optional<Sandbox> sandbox;
 
 // Without a sandbox the directory must go by itself, at exit.
 const base::TempDir& own_work_dir() {
@@ -46,17 +46,18 @@ void say(std::string_view who, std::string_view text) {
   [[maybe_unused]] auto ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-const Sandbox* current_sandbox() { return sandbox ? &*sandbox : nullptr; }
-void use_sandbox(Sandbox made) { sandbox = std::move(made); }
-
 DriverSetup standard_setup(const std::string& output) {
   static std::atomic<int> drivers = 0;
+  auto sandbox = current_sandbox();
   std::filesystem::path root =
       sandbox ? std::filesystem::path(sandbox->work_dir) : own_work_dir().path();
   DriverSetup setup;
   setup.own_network = sandbox && sandbox->level != SandboxLevel::none;
   HostFacts host{setup.own_network, ::geteuid() == 0, ""};
   setup.backends = builtin_backends(host);
+  setup.outside = make_outside(
+      sandbox ? std::shared_ptr<attest::sandbox::Doorman>(sandbox->keep, sandbox->doorman)
+              : std::make_shared<attest::sandbox::Doorman>());
   setup.work_dir = root / std::to_string(++drivers);
   std::filesystem::create_directories(setup.work_dir);
   setup.say = say;
@@ -73,6 +74,7 @@ std::string header(const Config& config, const Backends& backends) {
     bool described = entry != backends.end() && entry->second.describe;
     kinds.insert(described ? entry->second.describe(machine) : machine.backend);
   }
+  auto sandbox = current_sandbox();
   std::vector<std::string> listed(kinds.begin(), kinds.end());
   return fmt::format("backend {}, timeout factor {}, sandbox {}", base::join(listed, " + "),
                      settings().timeout_factor, sandbox ? level_name(sandbox->level) : "none");

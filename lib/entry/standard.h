@@ -12,10 +12,6 @@ namespace attest::entry {
 /// "attest: text" for an empty `who`.
 void say(std::string_view who, std::string_view text);
 
-/// The sandbox that attest::main or enter_sandbox() has made; nullptr if there is none.
-const Sandbox* current_sandbox();
-void use_sandbox(Sandbox sandbox);
-
 /// Setup with the built-in backends, say(), and a fresh work directory. `output` is added to
 /// the settings' folder, if one is set.
 DriverSetup standard_setup(const std::string& output);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <optional>
 
 namespace attest {
@@ -34,6 +35,17 @@ std::vector<std::string> dir_parents() {
   return locked_dir_parents(tmpdir ? tmpdir : "");
 }
 
+// The sandbox of this process without its `keep`, which is the caller's.
+struct Entered {
+  std::mutex mutex;
+  Sandbox sandbox;
+  std::weak_ptr<void> keep;
+};
+Entered& entered() {
+  static Entered one;
+  return one;
+}
+
 // Inside the final process. The door is empty where the host's network is ours anyway.
 Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence) {
   Sandbox sandbox;
@@ -43,6 +55,11 @@ Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence) {
   sandbox.level = level;
   sandbox.sentence = std::move(sentence);
   sandbox.doorman = &kept->doorman;
+  {
+    std::lock_guard hold(entered().mutex);
+    entered().sandbox = sandbox;
+    entered().keep = kept;
+  }
   sandbox.keep = std::move(kept);
   return sandbox;
 }
@@ -168,6 +185,14 @@ std::string none_sentence(const std::string& why, const SandboxOptions& options)
 }
 
 }  // namespace
+
+std::optional<Sandbox> current_sandbox() {
+  std::lock_guard hold(entered().mutex);
+  Sandbox sandbox = entered().sandbox;
+  sandbox.keep = entered().keep.lock();
+  if (!sandbox.keep) return std::nullopt;
+  return sandbox;
+}
 
 Sandbox enter_sandbox(SandboxOptions options) {
   sweep_locked_dirs(dir_parents());
