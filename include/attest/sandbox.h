@@ -36,7 +36,11 @@ struct SandboxOptions {
 /// where the kernel does not.
 struct Sandbox {
   SandboxLevel level = SandboxLevel::none;
-  std::string work_dir;                 ///< exists, mode 0700, and short whatever TMPDIR is
+  std::string work_dir;  ///< exists, mode 0700, and short whatever TMPDIR is
+  /// This process is root over at least 65536 ids, as containers need; false: why not, and what to
+  /// do about it.
+  bool id_range = false;
+  std::string why_no_id_range = {};
   std::string sentence;                 ///< one line for people: what was taken, and why not more
   sandbox::Doorman* doorman = nullptr;  ///< sockets on the host's network (lib/sandbox/doorman.h)
   std::shared_ptr<void> keep;           ///< owns the doorman and the work directory

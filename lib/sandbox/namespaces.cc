@@ -97,7 +97,7 @@ std::optional<Refusal> move_into(const NamespacePlan& plan) {
 }
 
 std::optional<Refusal> furnish(const NamespacePlan& plan) {
-  if (plan.user && !write_id_maps(plan)) return Refusal{Step::write_id_maps, errno};
+  if (plan.user && !plan.mapped && !write_id_maps(plan)) return Refusal{Step::write_id_maps, errno};
   // Otherwise our mounts would propagate to the host.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return Refusal{Step::make_mounts_private, errno};

@@ -11,8 +11,9 @@ namespace attest::sandbox {
 
 /// What to make. Taken before, since ids read as 65534 inside until the maps are written.
 struct NamespacePlan {
-  bool user = true;  ///< a user namespace in which our ids are 0
-  bool pid = true;   ///< with a fresh /proc; the first process inside is pid 1
+  bool user = true;     ///< a user namespace in which our ids are 0
+  bool mapped = false;  ///< somebody outside writes the id maps
+  bool pid = true;      ///< with a fresh /proc; the first process inside is pid 1
   uid_t uid = 0;
   gid_t gid = 0;
 };

@@ -4,6 +4,7 @@
 #include "lib/base/sys_error.h"
 #include "lib/sandbox/door_socket.h"
 #include "lib/sandbox/doorman.h"
+#include "lib/sandbox/id_range.h"
 #include "lib/sandbox/namespaces.h"
 #include "lib/sandbox/outside.h"
 #include "lib/sandbox/reaper.h"
@@ -11,9 +12,12 @@
 #include "lib/sandbox/signals.h"
 #include "lib/sandbox/work_dir.h"
 
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -47,8 +51,11 @@ Entered& entered() {
 }
 
 // Inside the final process. The door is empty where the host's network is ours anyway.
-Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence) {
+Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence,
+               std::string why_no_range = "there is no sandbox, and this is not root") {
   Sandbox sandbox;
+  sandbox.id_range = has_range();
+  if (!sandbox.id_range) sandbox.why_no_id_range = std::move(why_no_range);
   auto kept = std::make_shared<Kept>(std::move(door));
   if (level != SandboxLevel::none) sandbox.work_dir = mount_tmpfs(tmpfs_places());
   if (sandbox.work_dir.empty()) sandbox.work_dir = kept->dir.emplace(dir_parents()).path();
@@ -65,8 +72,11 @@ Sandbox settle(SandboxLevel level, base::Fd door, std::string sentence) {
 }
 
 // Pid 1 of the new namespaces. Returns in its child only, which is to run the tests.
-void become_tests(const NamespacePlan& plan, base::Fd control) {
+void become_tests(NamespacePlan plan, base::Fd control) {
   die_with_parent();
+  // Until the maps are written from outside nobody here is anybody.
+  char go;
+  if (plan.mapped && ::recv(control.get(), &go, 1, 0) != 1) ::_exit(1);
   // getppid() is 0 for a parent outside, dead or alive; its end of the control socket is not.
   // A report to a dead parent fails, and so does the reaper's first look at the socket.
   if (auto refusal = furnish(plan)) {
@@ -87,10 +97,14 @@ void become_tests(const NamespacePlan& plan, base::Fd control) {
 }
 
 // Forks. Returns a refusal in the calling process, or, in the tests' process, nothing.
-std::optional<Refusal> enter_full(const NamespacePlan& plan, base::Fd& door) {
+// A range that cannot be mapped is given up: maps are written once, so all is made anew.
+std::optional<Refusal> enter_full(NamespacePlan plan, IdRange& range, base::Fd& door) {
+  plan.mapped = plan.user && range.why_not.empty();
   auto [control, control_inside] = packet_pair();
   auto [door_outside, door_inside] = packet_pair();
   HeldSignals held;
+  // A process that changed its ids is not "dumpable", and newuidmap takes its child for root's.
+  if (plan.mapped) ::prctl(PR_SET_DUMPABLE, 1);
   pid_t reaper = clone_into(plan);
   if (reaper < 0) {
     Refusal refusal{Step::make_namespaces, errno};
@@ -111,6 +125,16 @@ std::optional<Refusal> enter_full(const NamespacePlan& plan, base::Fd& door) {
   }
   control_inside.reset();
   door_inside.reset();
+  if (plan.mapped) {
+    range.why_not = map_range(range, reaper, plan.uid, plan.gid);
+    if (!range.why_not.empty()) {
+      ::kill(reaper, SIGKILL);
+      ::waitpid(reaper, nullptr, 0);
+      held.restore();
+      return enter_full(plan, range, door);
+    }
+    send_packet(control.get(), "+");
+  }
   auto report = receive_report(control.get());
   if (report && report->kind == Report::Kind::ready)
     stay_outside(std::move(control), std::move(door_outside), reaper);
@@ -200,7 +224,9 @@ Sandbox enter_sandbox(SandboxOptions options) {
     return settle(SandboxLevel::none, {}, none_sentence("switched off", options));
 
   HostFacts facts = read_host_facts();
-  NamespacePlan plan{facts.needs_user_namespace, true, ::geteuid(), ::getegid()};
+  NamespacePlan plan{.user = facts.needs_user_namespace, .uid = ::geteuid(), .gid = ::getegid()};
+  IdRange range;
+  if (plan.user) range = look_for_range(plan.uid);
   const char* whose = plan.user ? " (in a user namespace of its own)" : "";
   base::Fd door;
 
@@ -212,10 +238,11 @@ Sandbox enter_sandbox(SandboxOptions options) {
   if (threaded)
     refusal = Refusal{Step::make_namespaces, EINVAL};
   else if (facts.process.tracer == 0)
-    refusal = enter_full(plan, door);
+    refusal = enter_full(plan, range, door);
   if (door)
     return settle(SandboxLevel::full, std::move(door),
-                  std::string("full sandbox: network, mounts and processes of its own") + whose);
+                  std::string("full sandbox: network, mounts and processes of its own") + whose,
+                  range.why_not);
   if (refusal) why = explain_refusal(*refusal, facts);
   if (options.mode == SandboxMode::require)
     throw Error(Error::Kind::host, "the full sandbox cannot be entered: " + why.cause)
@@ -226,7 +253,9 @@ Sandbox enter_sandbox(SandboxOptions options) {
   if (!also)
     return settle(
         SandboxLevel::no_pid_namespace, std::move(door),
-        std::string("sandbox without a pid namespace") + whose + ": " + why.cause + advice);
+        std::string("sandbox without a pid namespace") + whose + ": " + why.cause + advice,
+        range.why_not.empty() ? "without a pid namespace only the user's own id is mapped"
+                              : range.why_not);
   if (facts.process.tracer) {
     why = explain_refusal(*also, facts);
     advice = " (" + why.remedy + ")";

@@ -7,6 +7,7 @@
 #include "lib/sandbox/doorman.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
@@ -72,6 +73,11 @@ void info(const Arguments&) {
   std::strcpy(lo.ifr_name, "lo");
   ::ioctl(socket.get(), SIOCGIFFLAGS, &lo);
   say(std::string("lo=") + (lo.ifr_flags & IFF_UP ? "up" : "down"));
+  say("id_range=" + std::to_string(sandbox.id_range));
+  say("why_no_id_range=" + sandbox.why_no_id_range);
+  std::string owned = sandbox.work_dir + "/owned";
+  attest::base::write_file(owned, "");
+  say("chown=" + std::to_string(::chown(owned.c_str(), 65535, 1000) == 0));
   struct stat mode{};
   ::stat(sandbox.work_dir.c_str(), &mode);
   char octal[16];
@@ -227,6 +233,12 @@ void sweep(const Arguments& arguments) {
   }
 }
 
+// FILE: writes to it.
+void write_to(const Arguments& arguments) {
+  Fd file(::open(arguments.at(0).c_str(), O_WRONLY | O_CLOEXEC));
+  say(::write(file.get(), "inside", 6) == 6 ? "written" : ::strerror(errno));
+}
+
 // Enters a second sandbox inside the first.
 void nested(const Arguments& arguments) {
   sandbox = attest::enter_sandbox();
@@ -256,8 +268,8 @@ int main(int argc, char** argv) {
       {"dial", dial},         {"dial_many", dial_many},
       {"direct", direct},     {"listen", listen_outside},
       {"agent", agent},       {"nested", nested},
-      {"wait", sandbox_wait}, {"run", run_outside},
-      {"sweep", sweep}};
+      {"wait", sandbox_wait}, {"write", write_to},
+      {"run", run_outside},   {"sweep", sweep}};
   try {
     sandbox = attest::enter_sandbox(modes.at(argv[1]));
   } catch (const attest::Error& e) {

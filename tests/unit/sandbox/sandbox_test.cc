@@ -74,6 +74,25 @@ TEST_F(AsUser, TakesEverythingForAnOrdinaryUser) {
   EXPECT_THAT(outcome.value("sentence"), HasSubstr("user namespace"));
 }
 
+TEST_F(Sandboxed, HasEveryIdForRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "this is not root";
+  auto outcome = run_probe({"auto", "info"});
+  EXPECT_EQ(outcome.value("id_range"), "1") << outcome.output;
+  EXPECT_EQ(outcome.value("chown"), "1");
+}
+
+TEST_F(AsUser, SaysWhyThereIsOnlyOneId) {
+  auto outcome = run_probe({"auto", "info"}, {.before_exec = become_nobody});
+  EXPECT_EQ(outcome.value("id_range"), "0");
+  EXPECT_EQ(outcome.value("chown"), "0");
+  EXPECT_THAT(outcome.value("why_no_id_range"),
+              ::testing::AnyOf(HasSubstr("usermod --add-subuids 100000-165535 --add-subgids "
+                                         "100000-165535 nobody"),
+                               HasSubstr("package uidmap")));
+  outcome = run_probe({"off", "info"}, {.before_exec = become_nobody});
+  EXPECT_EQ(outcome.value("why_no_id_range"), "there is no sandbox, and this is not root");
+}
+
 TEST_F(Sandboxed, KeepsTheHostsCgroupsInSight) {
   if (!fs::exists("/sys/fs/cgroup") || fs::is_empty("/sys/fs/cgroup"))
     GTEST_SKIP() << "the host has none";
