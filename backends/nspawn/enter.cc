@@ -21,9 +21,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A number that no namespace's descriptor has.
+// Numbers of one digit: all that a shell can close.
+constexpr int first_namespace_fd = 3;
 constexpr int program_fd = 9;
-constexpr int first_namespace_fd = 10;
+constexpr const char* close_and_run = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&-;\"$@\";exit";
 
 // What the kernel calls it in /proc/N/ns, and nsenter as an option.
 constexpr std::pair<const char*, const char*> namespaces[] = {
@@ -168,7 +169,7 @@ std::unique_ptr<Stream> enter(asio::any_io_executor loop, Leader leader,
   // The pid namespace takes only children, so somebody has to wait outside. Not nsenter: when
   // systemd stops all processes for an instant, in its last moments, nsenter stops itself too, and
   // nobody wakes it.
-  for (const char* word : {"/bin/sh", "-c", "\"$@\"; exit", "sh"}) spec.argv.emplace_back(word);
+  for (const char* word : {"/bin/sh", "-c", close_and_run, "sh"}) spec.argv.emplace_back(word);
   spec.argv.insert(spec.argv.end(), argv.begin(), argv.end());
   if (!program.empty()) spec.fds.emplace(program_fd, program_file(program));
   base::Fd copy(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0), "duplicating a connection"));

@@ -158,6 +158,21 @@ TEST_F(NspawnMachine, IsAShellWithoutTheAgent) {
   EXPECT_EQ(run("cat /proc/1/comm; echo $HOME; hostname"), "systemd\n/root\nweb\n");
 }
 
+TEST_F(NspawnMachine, HasTheHostsNetworkAndMayNotChangeIt) {
+  own_network();  // "the host's", for this test
+  loop.run(make_bridges());
+  context.config.network = "host";
+  boot();
+  EXPECT_THAT(run("ls /sys/class/net"), HasSubstr("nsptestbr1"));
+  EXPECT_THAT(run("ip link set nsptestbr1 down 2>&1 || :"), HasSubstr("not permitted"));
+}
+
+TEST_F(NspawnMachine, HasItsCredentials) {
+  context.config.credentials = {{"token", "a:b c"}};
+  boot();
+  EXPECT_EQ(run("cat /run/host/credentials/token"), "a:b c");
+}
+
 TEST_F(NspawnMachine, SeesMountsFilesAndTheSharedDirectory) {
   fs::create_directories(dir.path() / "shown with: a blank");
   auto shown = (dir.path() / "shown with: a blank").string();
