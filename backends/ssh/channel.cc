@@ -65,6 +65,16 @@ std::string Ending::words() const {
 
 Task<std::shared_ptr<Channel>> Channel::exec(std::shared_ptr<Session> session,
                                              std::string command) {
+  return begin(std::move(session), "exec", std::move(command));
+}
+
+Task<std::shared_ptr<Channel>> Channel::subsystem(std::shared_ptr<Session> session,
+                                                  std::string name) {
+  return begin(std::move(session), "subsystem", std::move(name));
+}
+
+Task<std::shared_ptr<Channel>> Channel::begin(std::shared_ptr<Session> session, std::string kind,
+                                              std::string command) {
   auto alone = co_await session->one_at_a_time().lock();
   LIBSSH2_CHANNEL* raw = nullptr;
   auto open = [&] {
@@ -75,8 +85,8 @@ Task<std::shared_ptr<Channel>> Channel::exec(std::shared_ptr<Session> session,
     throw session->failure("opening a channel on " + session->peer());
   auto channel = std::make_shared<Channel>(session, raw);
   auto start = [&] {
-    return libssh2_channel_process_startup(raw, "exec", 4, command.data(),
-                                           static_cast<unsigned>(command.size()));
+    return libssh2_channel_process_startup(raw, kind.data(), static_cast<unsigned>(kind.size()),
+                                           command.data(), static_cast<unsigned>(command.size()));
   };
   if (co_await session->repeat(start) != 0)
     throw session->failure("starting a command on " + session->peer());

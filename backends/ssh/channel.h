@@ -34,6 +34,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// Starts `command`, which the user's login shell takes, on the host. Throws Error{host}.
   /// Not cancellable half-way: run it to its end, or drop the session.
   static Task<std::shared_ptr<Channel>> exec(std::shared_ptr<Session> session, std::string command);
+  /// The same for a server that sshd_config names.
+  static Task<std::shared_ptr<Channel>> subsystem(std::shared_ptr<Session> session,
+                                                  std::string name);
   Channel(std::shared_ptr<Session> session, LIBSSH2_CHANNEL* raw)
       : session_(std::move(session)), raw_(raw) {}
   Channel(const Channel&) = delete;
@@ -58,6 +61,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const std::shared_ptr<Session>& session() const noexcept { return session_; }
 
  private:
+  static Task<std::shared_ptr<Channel>> begin(std::shared_ptr<Session> session, std::string kind,
+                                              std::string command);
   bool is_closed();
 
   std::shared_ptr<Session> session_;

@@ -29,10 +29,9 @@ void prepare_library() {
                 std::string("libssh2 is ") + libssh2_version(0) + ", and 1.10 or newer is needed");
 }
 
-bool is_loss(int code) {
-  return code == LIBSSH2_ERROR_SOCKET_DISCONNECT || code == LIBSSH2_ERROR_SOCKET_RECV ||
-         code == LIBSSH2_ERROR_SOCKET_SEND || code == LIBSSH2_ERROR_SOCKET_TIMEOUT;
-}
+// The host has said goodbye. Reading and sending cannot fail here (see on_send(), on_receive());
+// the codes for that come from the inside of SFTP, too, and mean less.
+bool is_loss(int code) { return code == LIBSSH2_ERROR_SOCKET_DISCONNECT; }
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "backends/ssh/auth.h"
 #include "backends/ssh/bootstrap.h"
 #include "backends/ssh/connect.h"
+#include "backends/ssh/files.h"
 #include "lib/async/within.h"
 #include "lib/base/text.h"
 
@@ -60,7 +61,7 @@ Task<void> watch(std::shared_ptr<Life> life, std::shared_ptr<Channel> channel, s
   life->end(std::move(gone));
 }
 
-class Ssh final : public Backend {
+class Ssh final : public Backend, private FileTransfer {
  public:
   explicit Ssh(BackendContext context) : context_(std::move(context)), pause_(context_.loop) {}
   ~Ssh() override { kill(); }
@@ -69,6 +70,16 @@ class Ssh final : public Backend {
   bool has_console() const override { return false; }
   PowerControl power_control() const override {
     return options().allow_power ? PowerControl::guest : PowerControl::nobody;
+  }
+
+  FileTransfer* file_transfer() override { return this; }
+  Task<void> put(std::string path, std::string bytes, unsigned mode, Deadline deadline) override {
+    auto files = transfer();
+    co_await files->put(std::move(path), std::move(bytes), mode, deadline);
+  }
+  Task<std::string> get(std::string path, Deadline deadline) override {
+    auto files = transfer();
+    co_return co_await files->get(std::move(path), deadline);
   }
 
   Task<std::unique_ptr<Stream>> boot(Deadline deadline) override {
@@ -130,6 +141,7 @@ class Ssh final : public Backend {
     if (session_) session_->drop("it was dropped by attest");
     session_.reset();
     channel_.reset();
+    files_.reset();
   }
 
   Task<Gone> wait_gone(Deadline deadline) override {
@@ -142,18 +154,36 @@ class Ssh final : public Backend {
  private:
   const SshConfig& options() const { return context_.config.ssh; }
 
+  std::shared_ptr<Files> transfer() const {
+    if (!files_)
+      throw Error(Kind::host, "there is no connection to " + peer_name(options()) + " for files");
+    return files_;
+  }
+
+  // Hosts have their own names and addresses; of the seed only the config's files are theirs.
+  Task<void> write_files(std::shared_ptr<Files> files, Deadline deadline) {
+    for (auto& seed : context_.seed)
+      for (auto& file : context_.config.files)
+        if (file.to == seed.path) {
+          co_await files->put(seed.path, seed.content, seed.mode, deadline);
+          break;
+        }
+  }
+
   static Task<void> over(std::shared_ptr<Life> life) { co_await life->over.wait(); }
 
   Task<std::unique_ptr<Stream>> attempt(std::shared_ptr<Life> life, Deadline deadline) {
     Target target{context_.loop, options(), context_.outside, context_.say,
                   [this](std::shared_ptr<Session> session) { session_ = std::move(session); }};
     auto session = co_await connect(std::move(target), deadline);
+    auto files = std::make_shared<Files>(session);
     std::exception_ptr failure;
     Served served;
     const auto agent = options().agent ? context_.agent : std::string_view();
     try {
       served = co_await async::within(deadline, "starting what serves on " + session->peer(),
                                       serve(session, agent));
+      if (!served.stopping) co_await write_files(files, deadline);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -169,6 +199,7 @@ class Ssh final : public Backend {
     else if (!served.notice.empty())
       tell(served.notice);
     channel_ = served.channel;
+    files_ = files;
     asio::co_spawn(context_.loop,
                    watch(life, channel_, served.agent ? "attest-agent" : "the shell",
                          context_.console, options().allow_power),
@@ -185,6 +216,7 @@ class Ssh final : public Backend {
   asio::steady_timer pause_;
   std::shared_ptr<Session> session_;
   std::shared_ptr<Channel> channel_;
+  std::shared_ptr<Files> files_;
   std::shared_ptr<Life> life_;
   unsigned boots_ = 0;  ///< changes when an attempt under way is to be given up
   std::set<std::string> told_;

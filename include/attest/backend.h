@@ -109,6 +109,18 @@ class FileSharing {
   virtual Task<Mount> share(std::filesystem::path host, std::string guest, bool writable,
                             Deadline deadline) = 0;
 };
+/// Single files in and out of the running machine by a way of its own, where that is faster than
+/// its shell.
+class FileTransfer {
+ public:
+  virtual ~FileTransfer() = default;
+  /// Creates or replaces the file at `path`, which is absolute, and the directories that it needs;
+  /// it has `mode` then. A new file appears when it is whole, an existing one is written into.
+  /// Throws Error{guest} where the machine refuses, Error{host}, Error{timeout}.
+  virtual Task<void> put(std::string path, std::string bytes, unsigned mode, Deadline deadline) = 0;
+  /// The whole file. Throws as put() does; Error{guest} for more than 64 MiB.
+  virtual Task<std::string> get(std::string path, Deadline deadline) = 0;
+};
 /// A keyboard and a screen: images, keys. Becomes usable with the QEMU backend's screens.
 class Display;
 /// Saving and restoring the running machine.
@@ -164,6 +176,7 @@ class Backend {
   virtual bool has_console() const { return true; }
 
   virtual FileSharing* file_sharing() { return nullptr; }
+  virtual FileTransfer* file_transfer() { return nullptr; }
   virtual Display* display() { return nullptr; }
   virtual Snapshotter* snapshotter() { return nullptr; }
   virtual LinkControl* link() { return nullptr; }

@@ -129,8 +129,9 @@ Sshd::Sshd(async::Loop& loop, Options options) : loop_(loop), options_(std::move
                    options_.more + "\nPort " + std::to_string(options_.port) + "\nListenAddress " +
                        options_.address + "\nHostKey " + key_path(options_.host_key) +
                        "\nAuthorizedKeysFile /run/keys/authorized\nStrictModes no\nUsePAM no\n"
-                       "PidFile none\nUseDNS no\nPermitRootLogin yes\n"
-                       "Subsystem sftp internal-sftp\n");
+                       "PidFile none\nUseDNS no\nPermitRootLogin yes\n" +
+                       (options_.subsystem.empty() ? "" : "Subsystem " + options_.subsystem) +
+                       "\n");
   loop_.run(run());
 }
 

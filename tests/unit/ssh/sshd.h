@@ -35,6 +35,7 @@ class Sshd {
     std::string address = "127.0.0.1";
     int port = 22;
     std::string host_key = "host";
+    std::string subsystem = "sftp internal-sftp";
     std::string more;  ///< lines of sshd_config, which come first
   };
   Sshd(async::Loop& loop, Options options);
