@@ -53,7 +53,8 @@ DriverSetup standard_setup(const std::string& output) {
       sandbox ? std::filesystem::path(sandbox->work_dir) : own_work_dir().path();
   DriverSetup setup;
   setup.own_network = sandbox && sandbox->level != SandboxLevel::none;
-  HostFacts host{setup.own_network, ::geteuid() == 0, ""};
+  HostFacts host{setup.own_network, sandbox ? sandbox->id_range : ::geteuid() == 0,
+                 sandbox ? sandbox->why_no_id_range : ""};
   setup.backends = builtin_backends(host);
   setup.outside = make_outside(
       sandbox ? std::shared_ptr<attest::sandbox::Doorman>(sandbox->keep, sandbox->doorman)
