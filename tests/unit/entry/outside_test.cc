@@ -116,7 +116,7 @@ class SlowDoor : public OutsideTest {
     door = std::move(theirs);
     outside = make_outside(std::make_shared<sandbox::Doorman>(std::move(ours)));
   }
-  ~SlowDoor() override {
+  void TearDown() override {
     door.reset();  // nobody answers any more: the threads end
     outside.reset();
   }
