@@ -10,8 +10,7 @@ int main(int argc, char** argv) {
   auto add = [&](const std::vector<bench::Metric>& rows) {
     all.insert(all.end(), rows.begin(), rows.end());
   };
-  if (bench::wanted("nspawn", argc, argv))
-    add(boot_nspawn(sandbox.work_dir, bench::samples(argc, argv, 15)));
+  if (bench::wanted("nspawn", argc, argv)) add(boot_nspawn(bench::samples(argc, argv, 15)));
   if (bench::wanted("qemu", argc, argv))
     add(boot_qemu(sandbox.work_dir, bench::samples(argc, argv, 5)));
   return bench::print(all, argc, argv);

@@ -8,4 +8,4 @@
 /// boot.qemu_vs_bare and both its sides.
 std::vector<bench::Metric> boot_qemu(const std::string& work_dir, int count);
 /// boot.nspawn_vs_bare and both its sides.
-std::vector<bench::Metric> boot_nspawn(const std::string& work_dir, int count);
+std::vector<bench::Metric> boot_nspawn(int count);
