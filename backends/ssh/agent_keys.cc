@@ -14,7 +14,7 @@ using Kind = Error::Kind;
 // draft-miller-ssh-agent
 constexpr char request_identities = 11, identities_answer = 12, sign_request = 13,
                sign_response = 14;
-constexpr std::uint32_t rsa_sha2_512 = 4;
+constexpr std::uint32_t rsa_sha2_256 = 2, rsa_sha2_512 = 4;
 constexpr std::uint32_t longest = 256 << 10;
 
 Error nonsense() { return {Kind::protocol, "the ssh-agent's answer cannot be understood"}; }
@@ -61,8 +61,11 @@ Task<std::string> AgentKeys::sign(std::string key, std::string data) {
   std::string request(1, sign_request);
   put_string(request, key);
   put_string(request, data);
-  // libssh2 names the RSA method that the data is for just before the key.
-  put_number(request, data.find("rsa-sha2-512") != data.npos ? rsa_sha2_512 : 0);
+  // What is signed names the RSA method that libssh2 has chosen.
+  auto names = [&](const char* method) { return data.find(method) != data.npos; };
+  put_number(request, names("rsa-sha2-512")   ? rsa_sha2_512
+                      : names("rsa-sha2-256") ? rsa_sha2_256
+                                              : 0);
   auto answer = co_await ask(request);
   std::string_view bytes = answer;
   if (bytes.front() != sign_response)

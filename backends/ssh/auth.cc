@@ -28,6 +28,7 @@ std::string password_of(const SshConfig& config) {
 }
 
 // Asked by libssh2 for the answers to a host's questions; it frees what is given.
+// NOLINTNEXTLINE(readability-function-size): libssh2 says how many parameters it has.
 void answer(const char*, int, const char*, int, int count,
             const LIBSSH2_USERAUTH_KBDINT_PROMPT* prompts,
             LIBSSH2_USERAUTH_KBDINT_RESPONSE* answers, void** abstract) {

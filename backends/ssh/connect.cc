@@ -102,8 +102,6 @@ std::string expand_proxy(const SshConfig& config) {
         command += '%';
         break;
       case 'h':
-        command += config.host;
-        break;
       case 'n':
         command += config.host;
         break;

@@ -190,8 +190,8 @@ Task<void> Files::put_by_sftp(std::string path, std::string bytes, unsigned mode
   std::string_view left = bytes;
   while (!left.empty() && !failed) {
     auto write = [&] {
-      return static_cast<int>(
-          libssh2_sftp_write(handle, left.data(), std::min(left.size(), piece)));
+      const auto size = std::min(left.size(), piece);
+      return static_cast<int>(libssh2_sftp_write(handle, left.data(), size));
     };
     const int count = co_await session_->repeat(write);
     if (count < 0)

@@ -57,7 +57,7 @@ void prefer_known_keys(Session& session, const SshConfig& config) {
       libssh2_session_supported_algs(session.raw(), LIBSSH2_METHOD_HOSTKEY, &supported);
   if (count <= 0) return;
   std::vector<std::string> methods(supported, supported + count);
-  libssh2_free(session.raw(), supported);
+  libssh2_free(session.raw(), static_cast<void*>(supported));
   std::stable_partition(methods.begin(), methods.end(),
                         [&](const std::string& method) { return is_method_of(method, keys); });
   libssh2_session_method_pref(session.raw(), LIBSSH2_METHOD_HOSTKEY,

@@ -225,6 +225,7 @@ ssize_t Session::on_receive(libssh2_socket_t, void* bytes, size_t size, int, voi
   return ssize_t(count);
 }
 
+// NOLINTNEXTLINE(readability-function-size): libssh2 says how many parameters it has.
 void Session::on_disconnect(LIBSSH2_SESSION*, int, const char* message, int size, const char*, int,
                             void** abstract) {
   auto& self = *static_cast<Session*>(*abstract);

@@ -89,6 +89,13 @@ class Ssh final : public Backend, private FileTransfer {
                   "there is no way to the host's network for machine '" + context_.machine + "'")
           .hint("a driver that was made by hand needs DriverSetup::outside");
     check_credentials(options());
+    // Nothing is left of an attempt that fails, or that is cut off.
+    struct Undo {
+      Ssh* self;
+      ~Undo() {
+        if (self) self->kill();
+      }
+    } undo{this};
     const auto attempts = ++boots_;
     auto life = life_ = std::make_shared<Life>(context_.loop);
     auto last_call = Deadline::after(deadline.left() -
@@ -97,7 +104,9 @@ class Ssh final : public Backend, private FileTransfer {
     for (;;) {
       std::string why;
       try {
-        co_return co_await attempt(life, last_call);
+        auto stream = co_await attempt(life, last_call);
+        undo.self = nullptr;
+        co_return stream;
       } catch (const NotUp& not_up) {
         why = not_up.why;
       }
@@ -116,8 +125,10 @@ class Ssh final : public Backend, private FileTransfer {
     auto life = life_;
     auto session = session_;
     if (!session || session->lost()) co_return;
-    if (!options().allow_power)
-      tell(peer_name(options()) + " stays up: only the connection ends (ssh.allow_power is off)");
+    // With allow_power the guest has been asked before, in vain.
+    tell(peer_name(options()) + " stays up: only the connection ends" +
+         (options().allow_power ? ", since it did not switch itself off"
+                                : " (ssh.allow_power is off)"));
     life->leaving = true;
     if (channel_) {
       try {
@@ -174,7 +185,11 @@ class Ssh final : public Backend, private FileTransfer {
 
   Task<std::unique_ptr<Stream>> attempt(std::shared_ptr<Life> life, Deadline deadline) {
     Target target{context_.loop, options(), context_.outside, context_.say,
-                  [this](std::shared_ptr<Session> session) { session_ = std::move(session); }};
+                  [this, boot = boots_](std::shared_ptr<Session> session) {
+                    // kill() may have come while there was none yet.
+                    if (boots_ != boot) session->drop("it was dropped by attest");
+                    session_ = std::move(session);
+                  }};
     auto session = co_await connect(std::move(target), deadline);
     auto files = std::make_shared<Files>(session);
     std::exception_ptr failure;

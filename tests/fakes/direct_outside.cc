@@ -20,21 +20,15 @@ Socket local_socket(asio::any_io_executor loop, base::Fd fd) {
   return std::make_unique<Generic::socket>(loop, Generic(AF_UNIX, 0), fd.release());
 }
 
+// Addresses only: a resolver of Asio 1.24 forgets what it is about when a child is started.
 Task<Socket> dial(asio::any_io_executor loop, std::string host, int port) {
-  const auto service = std::to_string(port);
-  asio::ip::tcp::resolver resolver(loop);
-  auto [unknown, found] =
-      co_await resolver.async_resolve(host, service, asio::as_tuple(asio::use_awaitable));
-  if (unknown) throw Error(Error::Kind::host, "'" + host + "': " + unknown.message());
-  std::string why;
-  for (auto& one : found) {
-    asio::ip::tcp::socket socket(loop);
-    auto [failure] =
-        co_await socket.async_connect(one.endpoint(), asio::as_tuple(asio::use_awaitable));
-    if (!failure) co_return std::make_unique<Generic::socket>(std::move(socket));
-    why = failure.message();
-  }
-  throw Error(Error::Kind::host, "connecting to '" + host + "' port " + service + ": " + why);
+  asio::ip::tcp::socket socket(loop);
+  asio::ip::tcp::endpoint there(asio::ip::make_address(host), static_cast<std::uint16_t>(port));
+  auto [failure] = co_await socket.async_connect(there, asio::as_tuple(asio::use_awaitable));
+  if (failure)
+    throw Error(Error::Kind::host, "connecting to '" + host + "' port " + std::to_string(port) +
+                                       ": " + failure.message());
+  co_return std::make_unique<Generic::socket>(std::move(socket));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace attest::fakes {
 
-/// Connects in our own network namespace; the ssh-agent is the one at `agent_socket`.
+/// Connects in our own network namespace, to addresses; the ssh-agent is the one at `agent_socket`.
 class DirectOutside final : public Outside {
  public:
   explicit DirectOutside(asio::any_io_executor loop) : loop_(loop) {}

@@ -140,7 +140,6 @@ TEST_F(SshHosts, ThatRunNothingOfOursAreNamed) {
 }
 
 TEST_F(SshHosts, WithoutAPlaceForTheAgentGetAShell) {
-  Sshd sshd(loop, {});
   // For this host only: a mount namespace of its own.
   base::write_file("/run/cover",
                    "#!/bin/sh\nexec unshare -m sh -c '\n"
@@ -154,6 +153,27 @@ TEST_F(SshHosts, WithoutAPlaceForTheAgentGetAShell) {
   EXPECT_EQ(run("id -un"), "root\n");
   EXPECT_THAT(said, HasSubstr("no directory takes programs"));
   EXPECT_EQ(run("ls -A /tmp /root /dev/shm | grep attest || true"), "");
+}
+
+TEST_F(SshHosts, ThatAreShuttingDownAreWaitedFor) {
+  base::write_file("/run/stopping", "");
+  std::filesystem::create_directories("/run/fake");
+  base::write_file("/run/fake/systemctl",
+                   "#!/bin/sh\n[ -e /run/stopping ]&&echo stopping||echo running\n");
+  ::chmod("/run/fake/systemctl", 0755);
+  base::write_file("/run/faked",
+                   "#!/bin/sh\nPATH=/run/fake:$PATH\n"
+                   "eval \"$SSH_ORIGINAL_COMMAND\"\n");
+  ::chmod("/run/faked", 0755);
+  Sshd sshd(loop, {.more = "ForceCommand /run/faked"});
+  context.say = [this](std::string_view text) {
+    said += text;
+    std::filesystem::remove("/run/stopping");
+  };
+  boot(sshd.config());
+  EXPECT_EQ(said, "waiting for root@127.0.0.1:22: it is shutting down");
+  EXPECT_EQ(outside->connections, 2);
+  EXPECT_TRUE(has_agent());
 }
 
 TEST_F(SshHosts, ThatComeUpLaterAreWaitedFor) {
@@ -199,7 +219,7 @@ TEST_F(SshHosts, ThatAreNoneAreNamed) {
         loop.executor(), tcp::endpoint(asio::ip::make_address("127.0.0.9"), 22));
     asio::co_spawn(loop.executor(), serve_noise(acceptor, row.first, row.noise),
                    [](std::exception_ptr) {});
-    EXPECT_THAT(error_of(row.kind, [&] { boot(noisy_config(), 3s); }), HasSubstr(row.text));
+    EXPECT_THAT(error_of(row.kind, [&] { boot(noisy_config(), 6s); }), HasSubstr(row.text));
     loop.run(close_it(acceptor));
   }
 }
