@@ -135,7 +135,8 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   auto stream = co_await async::unless(
       core::Running::doom(run),
       async::within(deadline, "starting the machine", backend_->boot(deadline)));
-  guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string()};
+  guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string(),
+                             backend_->file_transfer()};
   run->watching = true;
   asio::co_spawn(fleet.loop.executor(), watch(run),
                  [run](std::exception_ptr) { run->watched.set(); });

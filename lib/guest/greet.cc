@@ -175,7 +175,7 @@ Task<std::unique_ptr<Guest>> greet(std::unique_ptr<Stream> stream, Bootstrap boo
   }
   auto channel = std::make_shared<ShellChannel>(loop, std::move(replay));
   channel->start();
-  auto shell = std::make_unique<ShellGuest>(channel);
+  auto shell = std::make_unique<ShellGuest>(channel, bootstrap.files);
   try {
     co_await channel->wait_ready(deadline);
   } catch (Error& error) {

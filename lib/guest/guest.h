@@ -16,6 +16,10 @@
 #include <variant>
 #include <vector>
 
+namespace attest {
+class FileTransfer;
+}
+
 namespace attest::guest {
 
 /// One command. Exactly one of `shell` and `argv` is given.
@@ -149,6 +153,8 @@ struct Bootstrap {
   std::unique_ptr<Stream> port;
   /// A directory of the host that the guest may see as /tmp/shared; empty: none.
   std::string shared_dir;
+  /// How single files go where only a shell serves; null: over the shell. Outlives the guest.
+  FileTransfer* files = nullptr;
 };
 
 /// Reads the greeting that the guest sends first, the agent's or the backdoor shell's, and returns

@@ -1,4 +1,5 @@
 // Files and trees over a shell, where there is no agent: in chunks of base64, trees as tar files.
+#include "attest/backend.h"
 #include "lib/base/text.h"
 #include "lib/guest/shell_guest.h"
 #include "lib/guest/words.h"
@@ -18,12 +19,10 @@ constexpr std::size_t chunk = 192 << 10;       // of the bytes for one input lin
 constexpr std::size_t small_chunk = 24 << 10;  // where a shell reads its script in blocks
 constexpr std::size_t out_chunk = 8 << 20;     // of a tar file on its way out
 
-std::string quoted(const std::string& text) { return base::shell_quote(text); }
-
 // Removes a file of the guest when the call that made it does not get to its end.
 Task<void> remove(std::shared_ptr<ShellChannel> channel, std::string path, Deadline deadline) {
   try {
-    std::string text = "rm -f " + quoted(path);
+    std::string text = "rm -f " + base::shell_quote(path);
     co_await ask(channel, text, deadline.earlier(Deadline::after(std::chrono::seconds(5))));
   } catch (const Error&) {  // the failure before this one is what matters
   }
@@ -100,8 +99,8 @@ Task<void> unpack_from(std::shared_ptr<ShellChannel> channel, std::string file, 
                        TreeSink& sink, Deadline deadline) {
   proto::TarDecoder decoder;
   for (std::uint64_t at = 0; at < size && !decoder.ended();) {
-    std::string text = "tail -c +" + std::to_string(at + 1) + " " + quoted(file) + "|head -c " +
-                       std::to_string(out_chunk);
+    std::string text = "tail -c +" + std::to_string(at + 1) + " " + base::shell_quote(file) +
+                       "|head -c " + std::to_string(out_chunk);
     auto bytes = co_await ask(channel, text, deadline);
     if (bytes.empty()) break;
     at += bytes.size();
@@ -124,13 +123,13 @@ Task<void> append(std::shared_ptr<ShellChannel> channel, std::string path, std::
     auto part = bytes.substr(0, bash ? chunk : small_chunk);
     bytes.remove_prefix(part.size());
     if (!bash) {
-      std::string text =
-          "base64 -d >>" + quoted(path) + " <<_end\n" + proto::shell_base64(part) + "\n_end";
+      std::string text = "base64 -d >>" + base::shell_quote(path) + " <<_end\n" +
+                         proto::shell_base64(part) + "\n_end";
       co_await ask(channel, text, deadline);
       continue;
     }
     co_await channel->wait_ready(deadline);
-    auto run = channel->begin_input(quoted(path), part);
+    auto run = channel->begin_input(base::shell_quote(path), part);
     co_await ShellChannel::wait_ended(run, deadline);
     if (run->failure) throw *run->failure;
     if (!run->frame) throw Error(Kind::timeout, "the guest's shell did not take the bytes in time");
@@ -144,7 +143,8 @@ Task<std::string> ShellGuest::read_file(std::string path, Deadline deadline) {
   const auto channel = channel_;
   check_path(path);
   try {
-    std::string text = "p=" + quoted(path) +
+    if (files_) co_return co_await files_->get(path, deadline);
+    std::string text = "p=" + base::shell_quote(path) +
                        "\n[ ! -d \"$p\" ]||{ echo 'it is a directory' >&2;exit 1;}\n"
                        "s=$(wc -c <\"$p\")||exit 1\n[ $s -le " +
                        std::to_string(read_limit) +
@@ -163,7 +163,11 @@ Task<void> ShellGuest::write_file(std::string path, std::string bytes, unsigned 
   std::string temporary;
   std::optional<Error> failure;
   try {
-    std::string make = "p=" + quoted(path) +
+    if (files_) {
+      co_await files_->put(path, std::move(bytes), mode, deadline);
+      co_return;
+    }
+    std::string make = "p=" + base::shell_quote(path) +
                        "\n[ ! -d \"$p\" ]||{ echo 'it is a directory' >&2;exit 1;}\n"
                        "d=${p%/*}/;mkdir -p \"$d\"&&mktemp \"$d.attest-XXXXXX\"";
     temporary = co_await ask(channel, make, deadline);
@@ -171,12 +175,12 @@ Task<void> ShellGuest::write_file(std::string path, std::string bytes, unsigned 
     co_await append(channel, temporary, bytes, deadline);
     char octal[16];
     std::snprintf(octal, sizeof octal, "%o", mode & 07777);
-    std::string move = "t=" + quoted(temporary) + "\n[ \"$(cksum <\"$t\")\" = '" +
+    std::string move = "t=" + base::shell_quote(temporary) + "\n[ \"$(cksum <\"$t\")\" = '" +
                        std::to_string(proto::shell_checksum(bytes)) + " " +
                        std::to_string(bytes.size()) +
                        "' ]||{ echo 'it was damaged on its way into the guest' >&2;exit 1;}\n"
                        "chmod " +
-                       octal + " \"$t\"&&mv -f \"$t\" " + quoted(path);
+                       octal + " \"$t\"&&mv -f \"$t\" " + base::shell_quote(path);
     co_await ask(channel, move, deadline);
   } catch (Error& error) {
     error.during("writing file '" + base::printable(path) + "' in the guest");
@@ -200,8 +204,9 @@ Task<void> ShellGuest::send_tree(TreeSource& tree, std::string path, Deadline de
     const bool directory = co_await pack_into(channel, tree, path, file, deadline);
     auto place = place_of(path, directory);
     // A symlink at the root's place is followed, as with every other path that a test names.
-    std::string text = "mkdir -p " + quoted(place.folder) + "&&tar -C " + quoted(place.folder) +
-                       " -xpf " + quoted(file) + "&&rm -f " + quoted(file);
+    std::string text = "mkdir -p " + base::shell_quote(place.folder) + "&&tar -C " +
+                       base::shell_quote(place.folder) + " -xpf " + base::shell_quote(file) +
+                       "&&rm -f " + base::shell_quote(file);
     co_await ask(channel, text, deadline);
   } catch (Error& error) {
     error.during("copying to '" + base::printable(path) + "' in the guest");
@@ -220,11 +225,12 @@ Task<void> ShellGuest::fetch_tree(std::string path, TreeSink& sink, Deadline dea
   std::optional<Error> failure;
   try {
     std::string make =
-        "command -v tar >/dev/null||{ echo 'the guest has no tar' >&2;exit 1;}\np=" + quoted(path) +
+        "command -v tar >/dev/null||{ echo 'the guest has no tar' >&2;exit 1;}\np=" +
+        base::shell_quote(path) +
         "\n[ -e \"$p\" ]||[ -L \"$p\" ]||{ echo 'it does not exist' >&2;exit 1;}\nt=$(mktemp)\n"
         "h=;tar --help 2>&1|grep -q -e --hard-dereference&&h=--hard-dereference\n"
         "if [ -d \"$p\" ];then tar -C \"$p\" $h -cf $t .;else tar -C " +
-        quoted(place.folder) + " $h -cf $t " + quoted("./" + place.prefix) +
+        base::shell_quote(place.folder) + " $h -cf $t " + base::shell_quote("./" + place.prefix) +
         ";fi\n[ $? -le 1 ]||{ rm -f $t;exit 1;}\nwc -c <$t;echo $t";
     auto made = co_await ask(channel, make, deadline);
     auto lines = base::split(made, '\n');

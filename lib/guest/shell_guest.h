@@ -12,7 +12,9 @@ Task<CommandResult> run_over(std::shared_ptr<ShellChannel> channel, Command comm
 /// See Guest. The destructor closes the stream; runs still under way fail with Error{host}.
 class ShellGuest final : public Guest {
  public:
-  explicit ShellGuest(std::shared_ptr<ShellChannel> channel) : channel_(std::move(channel)) {}
+  /// `files` outlives the guest; null: files go over the shell.
+  explicit ShellGuest(std::shared_ptr<ShellChannel> channel, FileTransfer* files = nullptr)
+      : channel_(std::move(channel)), files_(files) {}
   ~ShellGuest() override { channel_->close(); }
 
   Task<CommandResult> run(Command command, Deadline deadline) override {
@@ -38,6 +40,7 @@ class ShellGuest final : public Guest {
 
  private:
   std::shared_ptr<ShellChannel> channel_;
+  FileTransfer* files_;
   std::string notice_;
   std::uint64_t seen_banners_ = 1;
   bool noticed_ = false;

@@ -147,9 +147,13 @@ TEST_P(Commands, SeveralRunAtTheSameTimeOnOneMachine) {
 TEST_P(Commands, ASlowOneDelaysNoOtherMachine) {
   alpha().start();
   beta().start();
-  std::thread slow([&] { EXPECT_THROW(alpha().execute("sleep 300", {.timeout = 100s}), Error); });
+  alpha().succeed("rm -f /tmp/slow");
+  std::thread slow([&] {
+    EXPECT_THROW(alpha().execute("touch /tmp/slow; sleep 300", {.timeout = 100s}), Error);
+  });
   // If beta had to wait for alpha, this would take 100 s.
   EXPECT_EQ(beta().succeed("echo quick", {.timeout = 15s}), "quick\n");
+  alpha().wait_for_file("/tmp/slow");  // else the crash might come first, and it start alpha anew
   alpha().crash();
   slow.join();
 }
