@@ -187,17 +187,17 @@ Task<void> Files::put_by_sftp(std::string path, std::string bytes, unsigned mode
   }
   if (!handle) throw failure(attempt);
   std::optional<Error> failed;
-  std::string_view left = bytes;
-  while (!left.empty() && !failed) {
+  std::size_t at = 0;
+  while (at < bytes.size() && !failed) {
     auto write = [&] {
-      const auto size = std::min(left.size(), piece);
-      return static_cast<int>(libssh2_sftp_write(handle, left.data(), size));
+      const auto size = std::min(bytes.size() - at, piece);
+      return static_cast<int>(libssh2_sftp_write(handle, bytes.data() + at, size));
     };
     const int count = co_await session_->repeat(write);
     if (count < 0)
       failed = failure(attempt);
     else
-      left.remove_prefix(static_cast<std::size_t>(count));
+      at += static_cast<std::size_t>(count);
   }
   LIBSSH2_SFTP_ATTRIBUTES attributes{};
   attributes.flags = LIBSSH2_SFTP_ATTR_PERMISSIONS;

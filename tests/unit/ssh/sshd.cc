@@ -70,6 +70,9 @@ void furnish() {
   mount_tmpfs("/run");
   fs::create_directories("/run/sshd");
   fs::create_directories("/run/keys");
+  // What a killed test leaves ends with the namespace.
+  fs::create_directories("/run/tmp");
+  ::setenv("TMPDIR", "/run/tmp", 1);
   give_passwords();
   loopback_up();
   for (auto* name : {"user", "other", "host", "host2"})
