@@ -10,6 +10,7 @@
   fmt,
   gtest,
   libnl,
+  libssh2,
   nlohmann_json,
   re2,
 }:
@@ -44,6 +45,7 @@ stdenv.mkDerivation {
     fmt
     gtest
     libnl
+    libssh2
     nlohmann_json
     re2
   ];

@@ -49,17 +49,18 @@ std::string ask_for_key(const SshConfig& config, const std::string& type) {
 }  // namespace
 
 void prefer_known_keys(Session& session, const SshConfig& config) {
-  auto text = base::try_read_file(file_of(config));
-  if (!text || !config.fingerprint.empty()) return;
-  auto keys = find_keys(*text, config.host, config.port);
+  auto text = base::try_read_file(file_of(config)).value_or("");
+  auto keys = find_keys(text, config.host, config.port);
   const char** supported = nullptr;
   const int count =
       libssh2_session_supported_algs(session.raw(), LIBSSH2_METHOD_HOSTKEY, &supported);
   if (count <= 0) return;
   std::vector<std::string> methods(supported, supported + count);
   libssh2_free(session.raw(), static_cast<void*>(supported));
-  std::stable_partition(methods.begin(), methods.end(),
-                        [&](const std::string& method) { return is_method_of(method, keys); });
+  // A pin does not say of what kind it is; of a host's keys people pin this one.
+  std::stable_partition(methods.begin(), methods.end(), [&](const std::string& method) {
+    return config.fingerprint.empty() ? is_method_of(method, keys) : method == "ssh-ed25519";
+  });
   libssh2_session_method_pref(session.raw(), LIBSSH2_METHOD_HOSTKEY,
                               base::join(methods, ",").c_str());
 }

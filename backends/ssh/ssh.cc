@@ -125,10 +125,10 @@ class Ssh final : public Backend, private FileTransfer {
     auto life = life_;
     auto session = session_;
     if (!session || session->lost()) co_return;
-    // With allow_power the guest has been asked before, in vain.
-    tell(peer_name(options()) + " stays up: only the connection ends" +
-         (options().allow_power ? ", since it did not switch itself off"
-                                : " (ssh.allow_power is off)"));
+    // The guest has been asked before, in vain, and attest has no other switch.
+    if (options().allow_power)
+      throw Error(Kind::guest, peer_name(options()) + " could not be told to switch itself off");
+    tell(peer_name(options()) + " stays up: only the connection ends (ssh.allow_power is off)");
     life->leaving = true;
     if (channel_) {
       try {
