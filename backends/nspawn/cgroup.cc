@@ -99,8 +99,9 @@ std::optional<fs::path> own_cgroup() {
                     base::try_read_file("/proc/self/cgroup").value_or(""));
 }
 
-Cgroup::Cgroup(const fs::path& parent, const std::string& name) : path_(parent / name) {
-  base::check(::mkdir(path_.c_str(), 0755), "making the cgroup '" + path_.string() + "'");
+Cgroup::Cgroup(fs::path path) : path_(std::move(path)) {
+  if (::mkdir(path_.c_str(), 0755) != 0 && errno != EEXIST)
+    throw base::sys_error("making the cgroup '" + path_.string() + "'");
 }
 
 bool Cgroup::limit_memory(int mib) noexcept {

@@ -20,8 +20,8 @@ std::optional<std::filesystem::path> own_cgroup();
 /// Owns one directory.
 class Cgroup {
  public:
-  /// Makes it below `parent`. Throws Error{host}.
-  Cgroup(const std::filesystem::path& parent, const std::string& name);
+  /// Makes `path`, or takes what somebody has made there for us. Throws Error{host}.
+  explicit Cgroup(std::filesystem::path path);
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;
   /// Kills all that is in it and below, waits until that is gone (some milliseconds), and removes

@@ -65,7 +65,7 @@ HostProbe probe() {
     return {.no_cgroup = "no cgroup v2 is mounted here, or none that this process is in",
             .no_namespace = {}};
   try {
-    Cgroup cgroup(*parent, "attest-" + base::random_hex(4) + "-probe");
+    Cgroup cgroup(*parent / ("attest-" + base::random_hex(4) + "-probe"));
     return {.no_cgroup = {}, .no_namespace = try_namespaces(cgroup)};
   } catch (const Error& failure) {
     return {.no_cgroup = failure.what(), .no_namespace = {}};

@@ -121,10 +121,12 @@ Task<std::unique_ptr<Stream>> Nspawn::boot(Deadline deadline) {
   if (running_ && !running_->is_gone()) throw error(Error::Kind::usage, "it is running already");
   kill();
   auto loop = context_.loop;
-  site_ = prepare(context_);
-  auto site = site_;
+  auto cgroup = cgroup_place(context_);
+  // First: it makes the cgroup, so there is none that nobody would remove.
   if (context_.outside)
-    sweeper_ = co_await context_.outside->sweep_cgroup(site->launch.cgroup.string(), deadline);
+    sweeper_ = co_await context_.outside->sweep_cgroup(cgroup.string(), deadline);
+  site_ = prepare(context_, cgroup);
+  auto site = site_;
   auto& config = context_.config;
   auto boot = std::make_shared<Boot>();
   boot->loop = loop;

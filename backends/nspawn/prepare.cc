@@ -183,7 +183,14 @@ fs::path shared_directory(const BackendContext& context) {
   return context.work_dir.parent_path() / "shared-xchg";
 }
 
-std::shared_ptr<Site> prepare(const BackendContext& context) {
+fs::path cgroup_place(const BackendContext& context) {
+  auto parent = own_cgroup();
+  if (!parent)
+    throw Error(Error::Kind::host, "this process is in no cgroup v2 that is mounted here");
+  return *parent / ("attest-" + base::random_hex(4) + "-" + context.machine);
+}
+
+std::shared_ptr<Site> prepare(const BackendContext& context, fs::path cgroup) {
   auto& config = context.config;
   auto site = std::make_shared<Site>();
   auto& launch = site->launch;
@@ -219,11 +226,7 @@ std::shared_ptr<Site> prepare(const BackendContext& context) {
     base::check(::fcntl(site->listener.get(), F_SETFL, O_NONBLOCK), "setting up a socket");
   }
   site->notify = listen_notify(launch.work_dir / "notify");
-  auto parent = own_cgroup();
-  if (!parent)
-    throw Error(Error::Kind::host, "this process is in no cgroup v2 that is mounted here");
-  site->cgroup =
-      std::make_unique<Cgroup>(*parent, "attest-" + base::random_hex(4) + "-" + context.machine);
+  site->cgroup = std::make_unique<Cgroup>(std::move(cgroup));
   site->cgroup->limit_memory(config.memory_mb);
   launch.cgroup = site->cgroup->path();
   if (launch.own_network) site->links = std::make_unique<Links>(context.network);

@@ -54,9 +54,11 @@ struct Site {
   async::ChildSpec spec(const MachineConfig& config) const;
 };
 
-/// Throws Error{usage} for an image or a toplevel that cannot be booted, Error{host}; nothing is
-/// left then.
-std::shared_ptr<Site> prepare(const BackendContext& context);
+/// Where the cgroup of one boot belongs; each call gives another place. Throws Error{host}.
+std::filesystem::path cgroup_place(const BackendContext& context);
+/// `cgroup` is made unless it exists. Throws Error{usage} for an image or a toplevel that cannot be
+/// booted, Error{host}; nothing is left then.
+std::shared_ptr<Site> prepare(const BackendContext& context, std::filesystem::path cgroup);
 
 /// The directory that the machine sees as /tmp/shared: one for all machines of a driver.
 std::filesystem::path shared_directory(const BackendContext& context);

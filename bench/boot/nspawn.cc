@@ -67,7 +67,7 @@ pid_t start_bare(const std::string& dir, const std::string& tree, const std::str
 }
 
 double bare_boot_ms(const std::string& dir, const std::string& tree) {
-  attest::nspawn::Cgroup cgroup(attest::nspawn::own_cgroup().value(), "bench-bare");
+  attest::nspawn::Cgroup cgroup(attest::nspawn::own_cgroup().value() / "bench-bare");
   std::filesystem::create_directories(dir + "/own");
   int notify = notify_socket(dir + "/notify");
   pid_t pid = 0;

@@ -69,8 +69,9 @@ class Outside {
   /// stdin and stdout of `command`, which sh runs in the host's network; its stderr is the test's.
   /// It is ended when the socket is closed.
   virtual Task<Socket> run(std::string command, Deadline deadline) = 0;
-  /// Kills what is left in the cgroup `directory` (a path of the host) and below, and removes it,
-  /// as soon as the returned socket is closed, by whatever ends us. The directory exists already.
+  /// Makes the cgroup `directory` (a path of the host) unless it exists. As soon as the returned
+  /// socket is closed, by whatever ends us, what is left in it and below is killed, and it is
+  /// removed.
   virtual Task<Socket> sweep_cgroup(std::string directory, Deadline deadline) = 0;
 };
 

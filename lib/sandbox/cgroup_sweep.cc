@@ -6,6 +6,7 @@
 #include "lib/sandbox/apart.h"
 
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -70,12 +71,19 @@ Fd sweep_cgroup_later(const std::string& directory, pid_t owner) {
   auto refuse = [&](const char* why) { throw Error(Error::Kind::host, attempt + ": " + why); };
   if (!directory.starts_with('/')) refuse("the path is not absolute");
   std::error_code failure;
-  fs::path path = fs::canonical(directory, failure);
+  fs::path wanted(directory);
+  bool exists = fs::exists(wanted, failure);
+  // One that is to be made is a plain name in a directory that exists.
+  if (!exists && (!wanted.has_filename() || wanted.filename() == ".."))
+    refuse("it has no name of its own");
+  fs::path path = exists ? fs::canonical(wanted, failure)
+                         : fs::canonical(wanted.parent_path(), failure) / wanted.filename();
   if (failure) throw base::sys_error(attempt, failure.value());
-  if (!fs::is_directory(path, failure)) refuse("it is not a directory");
-  if (!is_cgroup(path)) refuse("it is not a directory of cgroup2");
-  if (!is_cgroup(path.parent_path())) refuse("it is the root of cgroup2");
-  if (holds(path, {std::to_string(::getpid()), std::to_string(owner)}))
+  if (exists && !fs::is_directory(path, failure)) refuse("it is not a directory");
+  if (exists && !is_cgroup(path)) refuse("it is not a directory of cgroup2");
+  if (!is_cgroup(path.parent_path()))
+    refuse(exists ? "it is the root of cgroup2" : "it would not be a directory of cgroup2");
+  if (exists && holds(path, {std::to_string(::getpid()), std::to_string(owner)}))
     refuse("the process outside the sandbox is in it");
 
   auto [ours, theirs] = base::stream_pair();
@@ -89,6 +97,8 @@ Fd sweep_cgroup_later(const std::string& directory, pid_t owner) {
     default_signals();
     ::execl("/bin/sh", "attest-sweeper", "-c", script, "attest-sweeper", argument, nullptr);
   });
+  // Not before there is somebody who will remove it, whatever happens to us.
+  if (!exists) base::check(::mkdir(target.c_str(), 0755), attempt);
   return std::move(ours);
 }
 

@@ -19,7 +19,7 @@ class Cycles : public attest::TestOn {
  public:
   attest::Config config() const override {
     attest::Config config;
-    config.machines["one"].vlans = {1, 2};
+    config.machines["cyclist"].vlans = {1, 2};
     return config;
   }
 };
@@ -50,7 +50,7 @@ long rss_kib() {
 }
 
 std::set<std::string> everything() {
-  auto all = attest_test::traces("/nowhere");
+  auto all = attest_test::traces("/nowhere", "cyclist");
   all.merge(processes());
   return all;
 }
@@ -58,7 +58,7 @@ std::set<std::string> everything() {
 TEST_P(Cycles, LeaveNothing) {
   const char* size = std::getenv("ATTEST_CAMPAIGN");
   int rounds = size && std::string(size) == "full" ? 100 : 10;
-  auto& one = machine("one");
+  auto& one = machine("cyclist");
   driver().serial_stdout_off();
   std::set<std::string> before;
   std::size_t open = 0;

@@ -123,7 +123,7 @@ void campaign(Whom whom) {
     auto pause = std::chrono::milliseconds(random() % (phase == "boot" ? boot_ms : 600));
     SCOPED_TRACE("round " + std::to_string(round) + ": " + phase + " + " +
                  std::to_string(pause.count()) + " ms");
-    auto before = traces(own_temp());
+    auto before = traces(own_temp(), "victim");
     auto subject = launch(round);
     ASSERT_TRUE(await_phase(subject, phase, Clock::now() + 120s))
         << "the subject never came that far";
@@ -146,9 +146,9 @@ void campaign(Whom whom) {
     }
     ::close(subject.output);
     // The kernel removes no cgroups: what does so for us outlives the killed one by a moment.
-    while (!without(traces(own_temp()), before).empty() && Clock::now() < until)
+    while (!without(traces(own_temp(), "victim"), before).empty() && Clock::now() < until)
       std::this_thread::sleep_for(5ms);
-    EXPECT_THAT(without(traces(own_temp()), before), testing::IsEmpty());
+    EXPECT_THAT(without(traces(own_temp(), "victim"), before), testing::IsEmpty());
     if (testing::Test::HasFailure()) return;
   }
 }

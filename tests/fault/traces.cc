@@ -13,7 +13,7 @@ std::string slurp(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::set<std::string> traces(const std::string& temp) {
+std::set<std::string> traces(const std::string& temp, const std::string& machine) {
   std::set<std::string> all;
   auto list = [&](const std::string& folder, const std::string& kind) {
     std::error_code gone;
@@ -26,7 +26,8 @@ std::set<std::string> traces(const std::string& temp) {
   list(temp, "file");
   std::error_code gone;
   for (auto& entry : std::filesystem::recursive_directory_iterator("/sys/fs/cgroup", gone))
-    if (entry.is_directory(gone)) all.insert("cgroup " + entry.path().string());
+    if (entry.is_directory(gone) && entry.path().string().find("-" + machine) != std::string::npos)
+      all.insert("cgroup " + entry.path().string());
   std::istringstream mounts(slurp("/proc/self/mountinfo"));
   for (std::string line; std::getline(mounts, line);)
     all.insert("mount " + line.substr(line.find(' ')));

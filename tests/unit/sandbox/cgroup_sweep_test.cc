@@ -80,6 +80,17 @@ class CgroupSweep : public ::testing::Test {
   std::vector<pid_t> sleepers_;
 };
 
+TEST_F(CgroupSweep, MakesOneThatIsNotThereYetSoThatNoMomentIsWithoutASweeper) {
+  auto made = directory_ / "made";
+  Fd socket = Doorman().sweep_cgroup(made);
+  EXPECT_TRUE(fs::is_directory(made));
+  socket.reset();
+  EXPECT_TRUE(eventually([&] { return !fs::exists(made); }));
+  EXPECT_TRUE(fs::exists(directory_)) << "only that one goes";
+  EXPECT_THAT(refusal("/tmp/attest-no-cgroup"), HasSubstr("not be a directory of cgroup2"));
+  EXPECT_FALSE(fs::exists("/tmp/attest-no-cgroup"));
+}
+
 TEST_F(CgroupSweep, WaitsForTheSocketAndLeavesNothing) {
   Fd socket = Doorman().sweep_cgroup(directory_);
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), 0);  // the sleepers are our only children, and live
