@@ -80,7 +80,7 @@ Task<std::unique_ptr<Stream>> first_connection(SharedBoot boot) {
   co_return co_await enter_when_ready(boot);
 }
 
-class Nspawn final : public Backend, private FileSharing {
+class Nspawn final : public Backend, private FileSharing, private StreamOpener {
  public:
   explicit Nspawn(BackendContext context) : context_(std::move(context)) {}
   ~Nspawn() override {
@@ -98,7 +98,9 @@ class Nspawn final : public Backend, private FileSharing {
   Task<Gone> wait_gone(Deadline deadline) override;
   fs::path shared_dir() override { return shared_directory(context_); }
   FileSharing* file_sharing() override { return this; }
+  StreamOpener* stream_opener() override { return this; }
   Task<Mount> share(fs::path host, std::string guest, bool writable, Deadline) override;
+  Task<std::unique_ptr<Stream>> open_shell(Deadline deadline) override;
 
  private:
   Error error(Error::Kind kind, const std::string& what) const {
@@ -120,6 +122,13 @@ class Nspawn final : public Backend, private FileSharing {
 Task<std::unique_ptr<Stream>> Nspawn::boot(Deadline deadline) {
   if (running_ && !running_->is_gone()) throw error(Error::Kind::usage, "it is running already");
   kill();
+  // Nothing is left of an attempt that fails, or that is cut off.
+  struct Undo {
+    Nspawn* self;
+    ~Undo() {
+      if (self) self->kill();
+    }
+  } undo{this};
   auto loop = context_.loop;
   auto cgroup = cgroup_place(context_);
   // First: it makes the cgroup, so there is none that nobody would remove.
@@ -153,7 +162,6 @@ Task<std::unique_ptr<Stream>> Nspawn::boot(Deadline deadline) {
     failure = std::current_exception();
   }
   if (failure) {
-    kill();
     try {
       std::rethrow_exception(failure);
     } catch (Error& cause) {
@@ -165,6 +173,7 @@ Task<std::unique_ptr<Stream>> Nspawn::boot(Deadline deadline) {
   Connect connect = [boot]() {
     return boot->site->agent_dials && !boot->given_up ? accept_agent(boot) : enter_when_ready(boot);
   };
+  undo.self = nullptr;
   co_return make_channel(loop, running, std::move(first), std::move(connect));
 }
 
@@ -214,6 +223,17 @@ Task<FileSharing::Mount> Nspawn::share(fs::path host, std::string guest, bool wr
     throw error(Error::Kind::unsupported,
                 "a container shares only the directories of the config's 'mounts'");
   co_return Mount{};
+}
+
+Task<std::unique_ptr<Stream>> Nspawn::open_shell(Deadline deadline) {
+  if (!running_ || running_->is_gone()) throw error(Error::Kind::host, "it is not running");
+  auto running = running_;
+  auto site = site_;
+  co_await async::within(deadline, "waiting for the container's systemd before entering it",
+                         async::unless(running->dies(), running->ready()));
+  auto leader = find_leader(site->launch.cgroup);
+  if (!leader) throw error(Error::Kind::host, "the container's first process was not found");
+  co_return enter(context_.loop, std::move(*leader), shell_argv(), {}, context_.console);
 }
 
 }  // namespace

@@ -61,7 +61,14 @@ Task<void> watch(std::shared_ptr<Life> life, std::shared_ptr<Channel> channel, s
   life->end(std::move(gone));
 }
 
-class Ssh final : public Backend, private FileTransfer {
+// What another shell says on stderr concerns nobody; unread it would stop the shell.
+Task<void> drain_errors(std::shared_ptr<Channel> channel) {
+  std::vector<char> buffer(16 << 10);
+  while (co_await channel->read(Channel::standard_error, buffer) != 0) {
+  }
+}
+
+class Ssh final : public Backend, private FileTransfer, private StreamOpener {
  public:
   explicit Ssh(BackendContext context) : context_(std::move(context)), pause_(context_.loop) {}
   ~Ssh() override { kill(); }
@@ -73,6 +80,18 @@ class Ssh final : public Backend, private FileTransfer {
   }
 
   FileTransfer* file_transfer() override { return this; }
+  StreamOpener* stream_opener() override { return this; }
+  Task<std::unique_ptr<Stream>> open_shell(Deadline deadline) override {
+    auto session = session_;
+    if (!session || session->lost())
+      throw Error(Kind::host, "there is no connection to " + peer_name(options()));
+    auto served = co_await async::within(deadline, "starting a shell on " + session->peer(),
+                                         serve(session, std::string_view()));
+    if (served.stopping) throw Error(Kind::host, session->peer() + " is shutting down");
+    auto shell = make_stream(served.channel, std::move(served.first));
+    asio::co_spawn(context_.loop, drain_errors(served.channel), [](std::exception_ptr) {});
+    co_return shell;
+  }
   Task<void> put(std::string path, std::string bytes, unsigned mode, Deadline deadline) override {
     auto files = transfer();
     co_await files->put(std::move(path), std::move(bytes), mode, deadline);

@@ -69,9 +69,9 @@ class Outside {
   /// stdin and stdout of `command`, which sh runs in the host's network; its stderr is the test's.
   /// It is ended when the socket is closed.
   virtual Task<Socket> run(std::string command, Deadline deadline) = 0;
-  /// Makes the cgroup `directory` (a path of the host) unless it exists. As soon as the returned
-  /// socket is closed, by whatever ends us, what is left in it and below is killed, and it is
-  /// removed.
+  /// Makes the cgroup `directory` (a path of the host, its name "attest-...") unless it exists. As
+  /// soon as the returned socket is closed, by whatever ends us, what is left in it and below is
+  /// killed, and it is removed.
   virtual Task<Socket> sweep_cgroup(std::string directory, Deadline deadline) = 0;
 };
 
@@ -136,6 +136,15 @@ class ConsoleInput {
   virtual Task<void> send(std::string bytes) = 0;
 };
 
+/// Another way into the running machine than the stream of its boot.
+class StreamOpener {
+ public:
+  virtual ~StreamOpener() = default;
+  /// A root shell independent of all others: its first line is "Spawning backdoor root shell...".
+  /// It ends when the stream is closed. Throws Error{host, unsupported, timeout}.
+  virtual Task<std::unique_ptr<Stream>> open_shell(Deadline deadline) = 0;
+};
+
 /// Who switches a guest off and on.
 enum class PowerControl {
   guest,    ///< the guest is asked first, the backend where that fails
@@ -182,6 +191,7 @@ class Backend {
   virtual Snapshotter* snapshotter() { return nullptr; }
   virtual LinkControl* link() { return nullptr; }
   virtual ConsoleInput* console_input() { return nullptr; }
+  virtual StreamOpener* stream_opener() { return nullptr; }
 };
 
 /// Makes a backend for one machine.

@@ -73,9 +73,9 @@ Fd sweep_cgroup_later(const std::string& directory, pid_t owner) {
   std::error_code failure;
   fs::path wanted(directory);
   bool exists = fs::exists(wanted, failure);
-  // One that is to be made is a plain name in a directory that exists.
-  if (!exists && (!wanted.has_filename() || wanted.filename() == ".."))
-    refuse("it has no name of its own");
+  // Whatever is asked, no cgroup of somebody else's goes.
+  if (!wanted.filename().string().starts_with("attest-"))
+    refuse("only one whose name begins with 'attest-' is");
   fs::path path = exists ? fs::canonical(wanted, failure)
                          : fs::canonical(wanted.parent_path(), failure) / wanted.filename();
   if (failure) throw base::sys_error(attempt, failure.value());
@@ -98,7 +98,7 @@ Fd sweep_cgroup_later(const std::string& directory, pid_t owner) {
     ::execl("/bin/sh", "attest-sweeper", "-c", script, "attest-sweeper", argument, nullptr);
   });
   // Not before there is somebody who will remove it, whatever happens to us.
-  if (!exists) base::check(::mkdir(target.c_str(), 0755), attempt);
+  if (::mkdir(target.c_str(), 0755) != 0 && errno != EEXIST) throw base::sys_error(attempt);
   return std::move(ours);
 }
 

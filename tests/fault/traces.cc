@@ -25,9 +25,12 @@ std::set<std::string> traces(const std::string& temp, const std::string& machine
   list("/run/systemd/nspawn", "container");
   list(temp, "file");
   std::error_code gone;
-  for (auto& entry : std::filesystem::recursive_directory_iterator("/sys/fs/cgroup", gone))
-    if (entry.is_directory(gone) && entry.path().string().find("-" + machine) != std::string::npos)
-      all.insert("cgroup " + entry.path().string());
+  // Others' cgroups come and go meanwhile.
+  std::filesystem::recursive_directory_iterator entry("/sys/fs/cgroup", gone), end;
+  for (; !gone && entry != end; entry.increment(gone))
+    if (entry->is_directory(gone) &&
+        entry->path().string().find("-" + machine) != std::string::npos)
+      all.insert("cgroup " + entry->path().string());
   std::istringstream mounts(slurp("/proc/self/mountinfo"));
   for (std::string line; std::getline(mounts, line);)
     all.insert("mount " + line.substr(line.find(' ')));

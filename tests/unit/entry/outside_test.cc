@@ -97,7 +97,7 @@ TEST_F(OutsideTest, SaysWhatTheDoormanSays) {
   EXPECT_EQ(error->kind(), Error::Kind::host);
   EXPECT_THAT(error->what(), HasSubstr("127.0.0.1: Connection refused"));
   finish(outside->sweep_cgroup("/tmp", Deadline::after(10s)));
-  EXPECT_THAT(error->what(), HasSubstr("not a directory of cgroup2"));
+  EXPECT_THAT(error->what(), HasSubstr("only one whose name begins with 'attest-'"));
 }
 
 TEST_F(OutsideTest, APassedDeadlineIsATimeout) {

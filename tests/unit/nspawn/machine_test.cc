@@ -158,6 +158,34 @@ TEST_F(NspawnMachine, IsAShellWithoutTheAgent) {
   EXPECT_EQ(run("cat /proc/1/comm; echo $HOME; hostname"), "systemd\n/root\nweb\n");
 }
 
+TEST_F(NspawnMachine, HasShellsBesideTheAgentThatEndAlone) {
+  boot();
+  auto open = [this] {
+    auto* opener = backend->stream_opener();
+    auto stream = loop.run(opener->open_shell(Deadline::after(10s)));
+    return loop.run(guest::greet(std::move(stream), {}, Deadline::after(10s)));
+  };
+  auto say = [this](guest::Guest& shell, const std::string& text) {
+    guest::Command command{.shell = text, .argv = {}};
+    return loop.run(shell.run(command, Deadline::after(10s))).output;
+  };
+  auto first = open(), second = open();
+  EXPECT_EQ(say(*first, "cat /proc/1/comm; id -u"), "systemd\n0\n");
+  EXPECT_EQ(say(*second, "hostname"), "web\n");
+  loop.run([](std::unique_ptr<guest::Guest>& shell) -> Task<void> {
+    shell.reset();
+    co_return;
+  }(first));
+  EXPECT_EQ(say(*second, "echo here"), "here\n");
+  EXPECT_EQ(run("echo here too"), "here too\n");
+  loop.run([](std::unique_ptr<guest::Guest>& shell) -> Task<void> {
+    shell.reset();
+    co_return;
+  }(second));
+  loop.run(halt());
+  EXPECT_THROW(loop.run(backend->stream_opener()->open_shell(Deadline::after(1s))), Error);
+}
+
 TEST_F(NspawnMachine, HasTheHostsNetworkAndMayNotChangeIt) {
   own_network();  // "the host's", for this test
   loop.run(make_bridges());
