@@ -40,6 +40,22 @@ bool is_covered(const std::string& path) {
   return path.starts_with("/run/") || path.starts_with("/tmp/");
 }
 
+// Ids are those of the host only where the map is the whole range onto itself.
+bool in_user_namespace() {
+  auto map = base::try_read_file("/proc/self/uid_map").value_or("");
+  unsigned inside = 1, outside = 1, count = 0;
+  return std::sscanf(map.c_str(), "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 ||
+         outside != 0 || count != 4294967295U;
+}
+
+// Whether its owner has no id in our user namespace: such files show the "overflow" id.
+bool is_foreign(const fs::path& path) {
+  struct stat status{};
+  auto overflow = base::try_read_file("/proc/sys/kernel/overflowuid").value_or("65534");
+  return ::stat(path.c_str(), &status) == 0 &&
+         std::to_string(status.st_uid) == base::trim(overflow);
+}
+
 fs::path find_tree(const BackendContext& context, bool& agent_dials) {
   auto& config = context.config;
   if (!config.nspawn.toplevel.empty()) {
@@ -55,7 +71,13 @@ fs::path find_tree(const BackendContext& context, bool& agent_dials) {
   if (image.tree.empty() || !fs::is_directory(image.tree))
     throw Error(Error::Kind::usage, "the image '" + image.name +
                                         "' has no directory tree, which a container boots from")
-        .hint("build it again as root, which keeps the tree: sh guest/debian/build.sh");
+        .hint("build it again: sh guest/debian/build.sh");
+  if (in_user_namespace() && is_foreign(image.tree))
+    throw Error(Error::Kind::usage, "the tree of the image '" + image.name +
+                                        "' belongs to another user: most of its services would "
+                                        "fail, since its root is nobody here ('" +
+                                        image.tree.string() + "')")
+        .hint("build the image as the user who runs the tests: sh guest/debian/build.sh");
   agent_dials = config.nspawn.agent && image.channel == "agent" && !context.agent.empty();
   return fs::canonical(image.tree);
 }
@@ -73,14 +95,6 @@ base::Fd listen_notify(const fs::path& path) {
   base::check(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
               "binding the notification socket '" + text + "'");
   return socket;
-}
-
-// Ids are those of the host only where the map is the whole range onto itself.
-bool in_user_namespace() {
-  auto map = base::try_read_file("/proc/self/uid_map").value_or("");
-  unsigned inside = 1, outside = 1, count = 0;
-  return std::sscanf(map.c_str(), "%u %u %u", &inside, &outside, &count) != 3 || inside != 0 ||
-         outside != 0 || count != 4294967295U;
 }
 
 void add_binds(const BackendContext& context, Launch& launch) {

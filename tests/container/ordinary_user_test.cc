@@ -109,7 +109,7 @@ TEST_F(OrdinaryUser, WithARangeAndACgroupBootsTwoMachinesThatFindEachOther) {
                  << "' has built (as that user: ATTEST_CACHE=DIRECTORY sh guest/debian/build.sh)";
   auto parent = attest::nspawn::own_cgroup();
   if (!parent) GTEST_SKIP() << "this process is in no cgroup v2";
-  attest::nspawn::Cgroup delegated(*parent, "attest-test-delegated");
+  attest::nspawn::Cgroup delegated(*parent / "attest-test-delegated");
   // The program is in a leaf of its own; its containers are made below that.
   fs::path inner = delegated.path() / "in";
   fs::create_directory(inner);
