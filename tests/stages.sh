@@ -108,6 +108,7 @@ sanitize() {
 sanitizers() {
 	export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp
+	export LSAN_OPTIONS=suppressions=$root/tests/lsan.supp:print_suppressions=0
 	sanitize asan address,undefined unit contract
 	# What has threads: the loop, and the public API from several of them.
 	sanitize tsan thread 'unit async' 'unit report' 'unit core' 'contract loopback'
