@@ -47,11 +47,13 @@ void answer(const char*, int, const char*, int, int count,
 struct Signing {
   std::string wanted;
   std::optional<std::string> made;
+  bool refused = false;
 };
 
 int sign(LIBSSH2_SESSION*, unsigned char** signature, size_t* size, const unsigned char* data,
          size_t data_size, void** abstract) {
   auto& signing = *static_cast<Signing*>(*abstract);
+  if (signing.refused) return -1;
   if (!signing.made) {
     signing.wanted.assign(reinterpret_cast<const char*>(data), data_size);
     return LIBSSH2_ERROR_EAGAIN;
@@ -121,13 +123,23 @@ Task<bool> try_agent_key(Login& login, AgentKeys& agent, const AgentKeys::Key& k
         sign, &abstract);
     return code == LIBSSH2_ERROR_EAGAIN && !signing.wanted.empty() && !signing.made ? 1 : code;
   };
+  const auto what = "the ssh-agent's key '" + key.comment + "' (" + key_type(key.blob) + " " +
+                    fingerprint(key.blob) + ")";
   int code = co_await login.session->repeat(step);
   if (code == 1) {
-    signing.made = co_await agent.sign(key.blob, signing.wanted);
+    std::string refusal;
+    try {
+      signing.made = co_await agent.sign(key.blob, signing.wanted);
+    } catch (const Error& error) {  // a key that asks its owner, or a token that is not there
+      refusal = error.what();
+      signing.refused = true;
+    }
+    // Also then: libssh2 has to leave the middle of this key before the next one.
     code = co_await login.session->repeat(step);
+    if (signing.refused) login.tried.push_back(what + ": " + refusal);
+    if (signing.refused) co_return false;
   }
-  co_return login.judge(code, "the ssh-agent's key '" + key.comment + "' (" + key_type(key.blob) +
-                                  " " + fingerprint(key.blob) + ")");
+  co_return login.judge(code, what);
 }
 
 Task<bool> try_agent(Login& login, std::shared_ptr<Outside> outside, Deadline deadline) {
@@ -237,11 +249,13 @@ Task<void> log_in(std::shared_ptr<Session> session, SshConfig config,
   try {
     in = co_await try_all(login, std::move(outside), deadline);
   } catch (const Error&) {
-    // A host that gives a reason has decided ("Too many authentication failures"); one that just
-    // closes may be going down, which the caller finds out.
-    if (!session->lost() || session->reason().empty()) throw;
-    login.tried.push_back("then the host ended the connection: '" +
-                          base::printable(session->reason()) + "'");
+    // A host that gives a reason has decided ("Too many authentication failures"), and so has one
+    // that has refused something: trying that again and again would lock the user out. One that
+    // just closes may be going down, which the caller finds out.
+    if (!session->lost() || (session->reason().empty() && login.tried.empty())) throw;
+    auto reason = base::printable(session->reason());
+    login.tried.push_back("then the host ended the connection" +
+                          (reason.empty() ? "" : ": '" + reason + "'"));
   }
   session->password.clear();
   if (in) co_return;

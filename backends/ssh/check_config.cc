@@ -3,9 +3,25 @@
 #include "backends/ssh/connect.h"
 #include "backends/ssh/ssh.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace attest::ssh {
+namespace {
+
+// These names become words of a proxy_command, and of lines in known_hosts.
+void check_name(const std::string& key, const std::string& value, std::string_view also) {
+  auto allowed = [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           also.find(c) != also.npos;
+  };
+  if (!value.starts_with('-') && std::all_of(value.begin(), value.end(), allowed)) return;
+  throw Error(Error::Kind::usage, key + ": expected letters, digits and " + std::string(also) +
+                                      ", not beginning with '-', got '" + value + "'");
+}
+
+}  // namespace
 
 void check_config(const std::string& machine, const MachineConfig& config) {
   using Kind = Error::Kind;
@@ -13,6 +29,8 @@ void check_config(const std::string& machine, const MachineConfig& config) {
   if (options.host.empty())
     throw Error(Kind::usage, "machines." + machine + ".ssh.host is not set")
         .hint("set it to the name or address of a host that is up");
+  check_name("machines." + machine + ".ssh.host", options.host, "._:%-");
+  check_name("machines." + machine + ".ssh.user", options.user, "._@+-");
   const std::pair<const char*, bool> asked[] = {
       {"image", !config.image.empty()},
       {"kernel", !config.kernel.empty()},

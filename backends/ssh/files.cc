@@ -48,11 +48,12 @@ Task<T> shielded(asio::any_io_executor loop, Task<T> op) {
 // $1 the path, $2 the mode.
 constexpr std::string_view put_script = R"sh(
 case $1 in /*/*) mkdir -p "${1%/*}"||exit;;esac
-if [ -e "$1" ];then cat >"$1"
+if [ -e "$1" ];then cat >"$1"&&chmod "$2" "$1"
 else
-t=$1.attest.$$
-cat >"$t"&&mv "$t" "$1"||{ rm -f "$t";exit 1;}
-fi&&chmod "$2" "$1")sh";
+umask 077
+t=$(mktemp "$1.attest.XXXXXXXX")||exit
+cat >"$t"&&chmod "$2" "$t"&&mv -f "$t" "$1"||{ rm -f "$t";exit 1;}
+fi)sh";
 
 std::string shell_command(std::string_view script, const std::vector<std::string>& arguments) {
   return "exec sh -c " + base::shell_quote(script) + " attest " + base::shell_join(arguments);
@@ -179,7 +180,9 @@ Task<void> Files::put_by_sftp(std::string path, std::string bytes, unsigned mode
   const auto attempt = "writing '" + path + "' on " + session_->peer();
   const bool replaced = co_await exists(path);
   const std::string name = replaced ? path : path + ".attest." + base::random_hex(4);
-  constexpr auto flags = LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_TRUNC;
+  // A new name is nobody's: not a link that another user of the host has put there.
+  const auto flags =
+      LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | (replaced ? LIBSSH2_FXF_TRUNC : LIBSSH2_FXF_EXCL);
   auto* handle = co_await open(name, flags, 0600);
   if (!handle && !replaced && libssh2_sftp_last_error(raw_) == LIBSSH2_FX_NO_SUCH_FILE) {
     co_await make_parents(path);

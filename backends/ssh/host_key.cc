@@ -2,7 +2,6 @@
 
 #include "backends/ssh/fingerprint.h"
 #include "backends/ssh/known_hosts.h"
-#include "lib/base/file.h"
 #include "lib/base/text.h"
 
 #include <algorithm>
@@ -18,9 +17,27 @@ std::filesystem::path file_of(const SshConfig& config) {
                                     : std::filesystem::path(config.known_hosts);
 }
 
+// Where keys of hosts stand, the user's own first.
+std::vector<std::filesystem::path> files_of(const SshConfig& config) {
+  if (!config.known_hosts.empty()) return {file_of(config)};
+  return {file_of(config), "/etc/ssh/ssh_known_hosts"};
+}
+
+struct Found : KnownKey {
+  std::filesystem::path file;
+};
+
+std::vector<Found> known_keys(const SshConfig& config) {
+  std::vector<Found> all;
+  for (auto& file : files_of(config))
+    for (auto& key : find_keys(read_known_hosts(file), config.host, config.port))
+      all.push_back({std::move(key), file});
+  return all;
+}
+
 // An RSA key signs in three ways, two of which have names of their own.
-bool is_method_of(std::string_view method, const std::vector<KnownKey>& keys) {
-  return std::any_of(keys.begin(), keys.end(), [&](const KnownKey& key) {
+bool is_method_of(std::string_view method, const std::vector<Found>& keys) {
+  return std::any_of(keys.begin(), keys.end(), [&](const Found& key) {
     return !key.revoked &&
            (method == key.type || (key.type == "ssh-rsa" && method.starts_with("rsa-sha2")));
   });
@@ -33,24 +50,24 @@ std::string ask_for_key(const SshConfig& config, const std::string& type) {
          kind.substr(0, kind.find('-')) + "_key.pub)";
 }
 
-[[noreturn]] void refuse_changed(const SshConfig& config, const std::filesystem::path& file,
-                                 const KnownKey& known, std::string_view key) {
+[[noreturn]] void refuse_changed(const SshConfig& config, const Found& known,
+                                 std::string_view key) {
   const auto name = known_name(config.host, config.port);
   throw Error(Kind::usage, "THE HOST KEY OF '" + name +
                                "' IS NOT THE KNOWN ONE: it was installed anew, or somebody else "
                                "answers in its place")
       .attach("keys", "it showed " + key_type(key) + " " + fingerprint(key) + "\nknown is   " +
                           known.type + " " + fingerprint(known.key) + "\n           (" +
-                          file.string() + ", line " + std::to_string(known.line) + ")")
+                          known.file.string() + ", line " + std::to_string(known.line) + ")")
       .hint("if the new key is right (" + ask_for_key(config, key_type(key)) +
-            "), remove the old one: ssh-keygen -f " + file.string() + " -R '" + name + "'");
+            "), remove the old one: ssh-keygen -f " + known.file.string() + " -R '" + name + "'");
 }
 
 }  // namespace
 
 void prefer_known_keys(Session& session, const SshConfig& config) {
-  auto text = base::try_read_file(file_of(config)).value_or("");
-  auto keys = find_keys(text, config.host, config.port);
+  // With a pin no file counts.
+  auto keys = config.fingerprint.empty() ? known_keys(config) : std::vector<Found>{};
   const char** supported = nullptr;
   const int count =
       libssh2_session_supported_algs(session.raw(), LIBSSH2_METHOD_HOSTKEY, &supported);
@@ -85,8 +102,8 @@ std::string check_host_key(Session& session, const SshConfig& config) {
   }
 
   const auto file = file_of(config);
-  const auto keys = find_keys(base::try_read_file(file).value_or(""), config.host, config.port);
-  const KnownKey* other = nullptr;
+  const auto keys = known_keys(config);
+  const Found* other = nullptr;
   bool known = false;
   for (auto& one : keys) {
     if (one.key != key) {
@@ -95,13 +112,13 @@ std::string check_host_key(Session& session, const SshConfig& config) {
     }
     if (one.revoked)
       throw Error(Kind::usage, "the key of host '" + name + "' (" + type + " " + print +
-                                   ") was revoked: " + file.string() + ", line " +
+                                   ") was revoked: " + one.file.string() + ", line " +
                                    std::to_string(one.line));
     known = true;
   }
   if (known) return {};
   // Also where only another kind is known: the host was asked for that kind, and did not show it.
-  if (other) refuse_changed(config, file, *other, key);
+  if (other) refuse_changed(config, *other, key);
   if (!config.accept_new)
     throw Error(Kind::usage, "the key of host '" + name + "' is not known: it showed " + type +
                                  " " + print + ", and " + file.string() + " does not have the host")

@@ -1,5 +1,6 @@
 #include "backends/ssh/known_hosts.h"
 
+#include "attest/error.h"
 #include "backends/ssh/fingerprint.h"
 #include "lib/base/file.h"
 #include "lib/base/owned_fd.h"
@@ -10,10 +11,13 @@
 #include <fnmatch.h>
 #include <libssh2.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 namespace attest::ssh {
@@ -71,7 +75,11 @@ bool matches(std::string_view hosts, const std::string& name) {
 }  // namespace
 
 std::string known_name(const std::string& host, int port) {
-  return port == 22 ? host : "[" + host + "]:" + std::to_string(port);
+  // In lower case, as ssh hashes and notes it.
+  std::string name = host;
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return port == 22 ? name : "[" + name + "]:" + std::to_string(port);
 }
 
 std::vector<KnownKey> find_keys(std::string_view text, const std::string& host, int port) {
@@ -93,6 +101,30 @@ std::vector<KnownKey> find_keys(std::string_view text, const std::string& host, 
     found.push_back({number, *key, revoked, type});
   }
   return found;
+}
+
+std::string read_known_hosts(const std::filesystem::path& file) {
+  // Not blocking: a fifo of that name would stop the loop.
+  base::Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return {};
+  auto refuse = [&](int code) {
+    return Error(Error::Kind::usage, "the known host keys in '" + file.string() +
+                                         "' cannot be read: " + std::strerror(code))
+        .hint(
+            "without them no host can be told from another; correct the file or "
+            "ssh.known_hosts");
+  };
+  if (!fd) throw refuse(errno);
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) throw refuse(errno);
+  if (!S_ISREG(status.st_mode)) throw refuse(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  std::string text;
+  char buffer[16384];
+  for (ssize_t count; (count = ::read(fd.get(), buffer, sizeof buffer)) != 0;) {
+    if (count < 0) throw refuse(errno);
+    text.append(buffer, static_cast<std::size_t>(count));
+  }
+  return text;
 }
 
 std::filesystem::path default_known_hosts() {

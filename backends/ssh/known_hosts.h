@@ -22,6 +22,9 @@ std::vector<KnownKey> find_keys(std::string_view text, const std::string& host, 
 /// As the file has it: "web", or "[web]:2222".
 std::string known_name(const std::string& host, int port);
 
+/// The text of a file of known keys; "" if it does not exist. Throws Error{usage} for any other
+/// reason not to read it: what cannot be read must not pass for "no such host".
+std::string read_known_hosts(const std::filesystem::path& file);
 /// The user's own file.
 std::filesystem::path default_known_hosts();
 

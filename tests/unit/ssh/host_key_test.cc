@@ -66,6 +66,7 @@ TEST(KnownHosts, NamesKeysAsSshKeygenDoes) {
   auto hashed = base::read_file(dir.path() / "hosts");
   EXPECT_THAT(hashed, StartsWith("|1|"));
   EXPECT_EQ(find_keys(hashed, "web", 2222).size(), 1U);
+  EXPECT_EQ(find_keys(hashed, "Web", 2222).size(), 1U) << "ssh hashes names in lower case";
   EXPECT_EQ(find_keys(hashed, "web", 22).size(), 0U);
 }
 
@@ -113,6 +114,29 @@ TEST_F(SshHostKey, IsNotedOnceWhenNewOnesAreAccepted) {
   EXPECT_EQ(status.st_mode & 07777U, 0700U);
   boot_again();
   EXPECT_EQ(known(), "127.0.0.1 " + public_line("host") + "\n");
+}
+
+TEST_F(SshHostKey, IsNotTakenForNewWhereTheKnownOnesCannotBeRead) {
+  std::filesystem::create_directories(file);  // in the file's place
+  config.accept_new = true;
+  auto error = error_of(Error::Kind::usage, [&] { boot(config); });
+  EXPECT_THAT(error, HasSubstr("'" + file + "' cannot be read: Is a directory"));
+}
+
+TEST(SshConfigCheck, TakesOnlyNamesThatAreNoShellText) {
+  MachineConfig config{.backend = "ssh"};
+  for (std::string host : {"a;b", "-oProxyCommand=x", "a b", "x,*", "a\nb", "$(x)"}) {
+    config.ssh.host = host;
+    EXPECT_THAT(error_of(Error::Kind::usage, [&] { check_config("web", config); }),
+                HasSubstr("machines.web.ssh.host: expected letters"))
+        << host;
+  }
+  config.ssh.host = "fe80::1%eth0";
+  config.ssh.user = "a`b`";
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { check_config("web", config); }),
+              HasSubstr("machines.web.ssh.user: expected letters"));
+  config.ssh.user = "first.last@corp";
+  check_config("web", config);
 }
 
 TEST_F(SshHostKey, ThatHasChangedIsRefusedAlsoWhereNewOnesAreAccepted) {
