@@ -71,6 +71,7 @@ struct Login {
   SshConfig config;
   std::string offered;
   std::vector<std::string> tried;
+  bool refused = false;  ///< one of them by the host; the others it was never asked
 
   bool offers(std::string_view method) const {
     for (auto& one : base::split(offered, ','))
@@ -89,6 +90,7 @@ struct Login {
     std::string reason;
     if (code == LIBSSH2_ERROR_AUTHENTICATION_FAILED || code == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED) {
       reason = "refused";
+      refused = true;
     } else {
       reason = session->failure("").what();
       reason.erase(0, 2);
@@ -244,7 +246,7 @@ void check_credentials(const SshConfig& config) {
 
 Task<void> log_in(std::shared_ptr<Session> session, SshConfig config,
                   std::shared_ptr<Outside> outside, Deadline deadline) {
-  Login login{session, std::move(config), {}, {}};
+  Login login{.session = session, .config = std::move(config), .offered = {}, .tried = {}};
   bool in = false;
   try {
     in = co_await try_all(login, std::move(outside), deadline);
@@ -252,7 +254,7 @@ Task<void> log_in(std::shared_ptr<Session> session, SshConfig config,
     // A host that gives a reason has decided ("Too many authentication failures"), and so has one
     // that has refused something: trying that again and again would lock the user out. One that
     // just closes may be going down, which the caller finds out.
-    if (!session->lost() || (session->reason().empty() && login.tried.empty())) throw;
+    if (!session->lost() || (session->reason().empty() && !login.refused)) throw;
     auto reason = base::printable(session->reason());
     login.tried.push_back("then the host ended the connection" +
                           (reason.empty() ? "" : ": '" + reason + "'"));

@@ -107,21 +107,21 @@ std::string read_known_hosts(const std::filesystem::path& file) {
   // Not blocking: a fifo of that name would stop the loop.
   base::Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) return {};
-  auto refuse = [&](int code) {
-    return Error(Error::Kind::usage, "the known host keys in '" + file.string() +
-                                         "' cannot be read: " + std::strerror(code))
+  auto refuse = [&](const char* why) {
+    return Error(Error::Kind::usage,
+                 "the known host keys in '" + file.string() + "' cannot be read: " + why)
         .hint(
             "without them no host can be told from another; correct the file or "
             "ssh.known_hosts");
   };
-  if (!fd) throw refuse(errno);
+  if (!fd) throw refuse(std::strerror(errno));
   struct stat status{};
-  if (::fstat(fd.get(), &status) != 0) throw refuse(errno);
-  if (!S_ISREG(status.st_mode)) throw refuse(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  if (::fstat(fd.get(), &status) != 0) throw refuse(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) throw refuse("it is no regular file");
   std::string text;
   char buffer[16384];
   for (ssize_t count; (count = ::read(fd.get(), buffer, sizeof buffer)) != 0;) {
-    if (count < 0) throw refuse(errno);
+    if (count < 0) throw refuse(std::strerror(errno));
     text.append(buffer, static_cast<std::size_t>(count));
   }
   return text;

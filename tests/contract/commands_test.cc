@@ -37,8 +37,20 @@ TEST_P(Commands, OutputWithoutALineEndStaysWithoutOne) {
 }
 
 TEST_P(Commands, AMegabyteArrivesWhole) {
-  auto text = alpha().succeed("head -c 1000000 /dev/zero | tr '\\0' x");
-  EXPECT_EQ(text, std::string(1'000'000, 'x'));
+  auto megabyte = [&] { return alpha().succeed("head -c 1000000 /dev/zero | tr '\\0' x"); };
+  // QEMU throws away what a virtconsole says while nobody reads, which a busy host brings about.
+  // Over the backdoor that must be an error then, and never a wrong text.
+  const bool lossy = GetParam() == "qemu" && !driver().config().machines.at("alpha").qemu.agent;
+  for (int left = lossy ? 5 : 0; left > 0; --left) {
+    try {
+      EXPECT_EQ(megabyte(), std::string(1'000'000, 'x'));
+      return;
+    } catch (const Error& error) {
+      EXPECT_EQ(static_cast<int>(error.kind()), static_cast<int>(Error::Kind::protocol));
+      EXPECT_THAT(error.what(), HasSubstr("bytes of the reply were lost"));
+    }
+  }
+  EXPECT_EQ(megabyte(), std::string(1'000'000, 'x'));
 }
 
 TEST_P(Commands, AreStrict) {

@@ -120,7 +120,7 @@ TEST_F(SshHostKey, IsNotTakenForNewWhereTheKnownOnesCannotBeRead) {
   std::filesystem::create_directories(file);  // in the file's place
   config.accept_new = true;
   auto error = error_of(Error::Kind::usage, [&] { boot(config); });
-  EXPECT_THAT(error, HasSubstr("'" + file + "' cannot be read: Is a directory"));
+  EXPECT_THAT(error, HasSubstr("'" + file + "' cannot be read: it is no regular file"));
 }
 
 TEST(SshConfigCheck, TakesOnlyNamesThatAreNoShellText) {
