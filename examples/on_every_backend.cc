@@ -1,7 +1,8 @@
-// One body for virtual machines, containers and hosts that are up already. ctest and --gtest_list_tests
-// show the same three tests everywhere; what cannot run here is skipped with the reason. For ssh a
-// config file says where the hosts are (ATTEST_CONFIG, --attest_config):
-//     {"machines": {"client": {"ssh": {"host": "10.0.0.1"}}, "server": {"ssh": {"host": "10.0.0.2"}}}}
+// One body for virtual machines, containers and hosts that are up already. ctest and
+// --gtest_list_tests show the same three tests everywhere; what cannot run here is skipped with the
+// reason. For ssh a config file says where the hosts are (ATTEST_CONFIG, --attest_config):
+//     {"machines": {"client": {"ssh": {"host": "10.0.0.1"}},
+//                   "server": {"ssh": {"host": "10.0.0.2"}}}}
 #include <attest/gtest.h>
 
 class WebOn : public attest::TestOn {};
