@@ -248,7 +248,7 @@ BackendEntry nspawn_backend(NspawnHost host) {
           .missing = [host](const MachineConfig& config) { return missing(host, config); },
           .wiring =
               [](const MachineConfig& config) {
-                return network_of(config) == Network::veth ? Wiring::bridge : Wiring::none;
+                return network_of(config) == Network::veth ? Wiring::veth : Wiring::none;
               }};
 }
 

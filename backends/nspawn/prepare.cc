@@ -7,8 +7,8 @@
 #include "lib/base/file.h"
 #include "lib/base/sys_error.h"
 #include "lib/base/text.h"
-#include "lib/net/netlink.h"
-#include "lib/net/netns.h"
+#include "lib/net/kernel/netlink.h"
+#include "lib/net/kernel/netns.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -21,23 +21,43 @@ namespace attest {
 
 /// How a kind of machine joins its VLANs.
 enum class Wiring {
-  none,        ///< not at all: it has no NICs of ours
-  in_process,  ///< by a stream socket of the switch in this process
-  vde,         ///< by a vde_switch, as start scripts do
-  bridge       ///< by an interface on the VLAN's bridge in our network namespace
+  none,    ///< not at all: it has no NICs of ours
+  stream,  ///< by a stream socket of the switch in this process; by a TAP on a kernel VLAN
+  vde,     ///< as to a vde_switch, as start scripts do
+  tap,     ///< by a TAP in our network namespace
+  veth     ///< by a pair of interfaces, one of them in the machine's own network namespace
 };
 
 /// One NIC of a machine, as the network plan has laid it out. Exactly one of `socket`, `vde` and
-/// `bridge` is set, as the backend's Wiring says.
+/// `interface` is set, as the backend's Wiring says.
 struct NetworkAttachment {
   int vlan = 1;
   std::string mac;        ///< "52:54:00:12:01:02"
   std::string ipv4;       ///< "192.168.1.2", always /24
   std::string ipv6;       ///< "2001:db8:1::2", always /64
   std::string socket;     ///< of the in-process switch: 4-byte big-endian length, then the frame
-  std::string vde;        ///< directory of a vde_switch, for start scripts
+  std::string vde;        ///< directory with the socket "ctl" of a VDE switch, for start scripts
   std::string bridge;     ///< the VLAN's bridge in this network namespace; up
-  std::string interface;  ///< with `bridge`: the name that our end of the link gets, by the backend
+  std::string interface;  ///< what Plugs will call our end of the link
+};
+
+/// Interfaces of the kernel for the NICs of one machine. All calls happen on the loop thread and
+/// take a millisecond or so. They throw Error{host} with the kernel's reason and what helps, and
+/// have changed nothing then.
+class Plugs {
+ public:
+  virtual ~Plugs() = default;
+  /// For Wiring::veth: a pair of interfaces. Ours joins the VLAN; `guest_name`, in the network
+  /// namespace `netns` (a descriptor, borrowed for the call), has the NIC's MAC and is down.
+  virtual void plug_veth(const NetworkAttachment& nic, const std::string& guest_name,
+                         int netns) = 0;
+  /// For Wiring::tap and stream on a kernel VLAN: a TAP that has joined the VLAN. Returns a
+  /// descriptor that is the caller's, to hand to the hypervisor (without a virtio-net header).
+  virtual int open_tap(const NetworkAttachment& nic) = 0;
+  /// The same for hypervisors that open it by its name, nic.interface.
+  virtual void make_tap(const NetworkAttachment& nic) = 0;
+  /// Takes the NIC's interface from the VLAN and removes it. Fine if there is none.
+  virtual void unplug(const NetworkAttachment& nic) noexcept = 0;
 };
 
 /// A file that the machine must have from its first moment on.
@@ -94,6 +114,7 @@ struct BackendContext {
   /// Takes whole lines for people, about this machine. Never blocks.
   std::function<void(std::string_view)> say = [](std::string_view) {};
   std::shared_ptr<Outside> outside = {};  ///< null in a driver that was given none
+  std::shared_ptr<Plugs> plugs = {};      ///< null if no NIC has an `interface`
 };
 
 /// Showing directories of the host to the running machine.
@@ -126,8 +147,14 @@ class FileTransfer {
 class Display;
 /// Saving and restoring the running machine.
 class Snapshotter;
-/// Unplugging and replugging network links.
-class LinkControl;
+/// Unplugging and replugging network links, as the guest sees them.
+class LinkControl {
+ public:
+  virtual ~LinkControl() = default;
+  /// Lets the guest see its card on `vlan` with a cable, or without one. Throws Error{host},
+  /// Error{timeout}.
+  virtual Task<void> set_link(int vlan, bool plugged, Deadline deadline) = 0;
+};
 /// Typing into the console.
 class ConsoleInput {
  public:
@@ -189,7 +216,7 @@ class Backend {
   virtual FileTransfer* file_transfer() { return nullptr; }
   virtual Display* display() { return nullptr; }
   virtual Snapshotter* snapshotter() { return nullptr; }
-  virtual LinkControl* link() { return nullptr; }
+  virtual LinkControl* link_control() { return nullptr; }
   virtual ConsoleInput* console_input() { return nullptr; }
   virtual StreamOpener* stream_opener() { return nullptr; }
 };
@@ -209,7 +236,7 @@ struct BackendEntry {
   /// What this host lacks for such a machine; nullopt if it can run. Probed before anything
   /// boots; may take seconds once per boot of the host, then it is cached.
   std::function<std::optional<Missing>(const MachineConfig&)> missing = {};
-  /// How such a machine joins its VLANs; not given: in_process, or vde with a start script.
+  /// How such a machine joins its VLANs; not given: stream, or vde with a start script.
   std::function<Wiring(const MachineConfig&)> wiring = {};
   /// How such a machine would run, for the header line: "qemu/tcg".
   std::function<std::string(const MachineConfig&)> describe = {};

@@ -2,6 +2,7 @@
 // defaults; every field has a JSON key of the same name (docs/config.schema.json).
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -141,10 +142,29 @@ struct MachineConfig {
   bool operator==(const MachineConfig&) const = default;
 };
 
+/// What VLANs are made of.
+enum class Realisation {
+  automatic,  ///< the kernel for VLANs of containers, else a switch in this process (JSON "auto")
+  kernel,     ///< bridges, TAPs and veth pairs in the sandbox's network namespace
+  process     ///< a switch in this process, for containers too
+};
+
+/// When what passes all VLANs is kept, as vlan<v>.pcapng beside the artifacts.
+enum class CaptureAll { never, failed, always };
+
+/// The networks of a driver.
+struct NetworkConfig {
+  Realisation realisation = Realisation::automatic;
+  std::uint64_t seed = 0;  ///< of the random choices of faults; 0: another one each time, printed
+  CaptureAll capture = CaptureAll::never;
+  bool operator==(const NetworkConfig&) const = default;
+};
+
 /// Everything that a Driver needs to know.
 struct Config {
   std::string name{"attest"};  ///< in reports
   std::vector<int> vlans;      ///< VLANs that exist even if no machine names them
+  NetworkConfig network;
   Timeouts timeouts;
   std::map<std::string, MachineConfig> machines;  ///< by name; node numbers follow the alphabet
   bool operator==(const Config&) const = default;

@@ -3,6 +3,7 @@
 #include "attest/config.h"
 #include "attest/error.h"
 #include "attest/machine.h"
+#include "attest/network.h"
 #include "attest/polling.h"
 
 #include <functional>
@@ -44,6 +45,8 @@ class Driver {
   /// for a name in use or a bad config, Error{unsupported} for what this host lacks.
   ///     auto& third = driver().create_machine("third", {.memory_mb = 256});
   Machine& create_machine(std::string name, MachineConfig config, Here here = Here::current());
+  /// The networks: links, faults, captures.
+  Network network();
   /// Console lines are shown to people, as they come: the default.
   void serial_stdout_on();
   /// Console lines only go to the logs.

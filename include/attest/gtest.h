@@ -8,6 +8,7 @@
 #include "attest/error.h"
 #include "attest/machine.h"
 #include "attest/matchers.h"
+#include "attest/network.h"
 #include "attest/polling.h"
 #include "attest/retry.h"
 
@@ -90,6 +91,8 @@ class FixtureOn : public Base {
   Machine& create_machine(std::string name, MachineConfig config, Here here = Here::current()) {
     return driver().create_machine(std::move(name), std::move(config), here);
   }
+  /// The networks of the machines: links, faults, captures.
+  Network network() { return driver().network(); }
   /// Looks at `condition` at each operation on a machine until the result is destroyed.
   HeldCondition hold(const PollingCondition& condition) { return driver().hold(condition); }
   /// Whether lines of the machines' consoles are shown as they come. Default: on.

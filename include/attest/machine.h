@@ -193,6 +193,28 @@ class Machine {
   /// this one alone): use copy_from_host() and copy_from_machine() there.
   std::filesystem::path shared_dir(Here here = Here::current());
 
+  // ---- network ------------------------------------------------------------------------
+
+  /// Its address on `vlan` (0: on the first of its VLANs): "192.168.1.2". The test process reaches
+  /// it there, under its name too, wherever there is a sandbox. Error{usage} if it is not on that
+  /// VLAN, Error{unsupported} if it is on none.
+  std::string address(int vlan = 0, Here here = Here::current()) const;
+  /// The same of IPv6: "2001:db8:1::2".
+  std::string address6(int vlan = 0, Here here = Here::current()) const;
+  /// Pulls the machine's network cables, that of one VLAN or (0) all: nothing passes, and a card
+  /// that can tell says so. Commands reach the machine as before. Lasts until unblock(), over
+  /// reboots too.
+  void block(int vlan = 0, Here here = Here::current());
+  /// Plugs them in again.
+  void unblock(int vlan = 0, Here here = Here::current());
+  /// From now on, until the driver ends, connections to 127.0.0.1:`host_port` of the host (outside
+  /// the sandbox, where a browser is) reach `guest_port` of the machine. Returns the host's port; 0
+  /// picks a free one. A machine that is on a VLAN of the test process is reached at its address
+  /// there, under the faults of that network; any other at its own 127.0.0.1, through its agent.
+  /// Error{host} if the port is taken.
+  ///     int port = web.forward_port(0, 80);
+  int forward_port(int host_port = 8080, int guest_port = 80, Here here = Here::current());
+
   // ---- console ------------------------------------------------------------------------
 
   /// The serial console's text so far, of this boot and those before; the newest MiB of it.

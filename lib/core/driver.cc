@@ -33,7 +33,7 @@ Error unknown(const std::string& what, std::string_view name,
 Wiring wiring_of(const DriverSetup& setup, const MachineConfig& machine) {
   auto entry = setup.backends.find(machine.backend);
   if (entry != setup.backends.end() && entry->second.wiring) return entry->second.wiring(machine);
-  return machine.start_script.empty() ? Wiring::in_process : Wiring::vde;
+  return machine.start_script.empty() ? Wiring::stream : Wiring::vde;
 }
 
 // Those that have network cards of ours.

@@ -11,7 +11,7 @@ std::string_view words(Wiring wiring) {
   switch (wiring) {
     case Wiring::vde:
       return "machines with a start script";
-    case Wiring::bridge:
+    case Wiring::veth:
       return "containers";
     default:
       return "virtual machines";
@@ -26,7 +26,7 @@ Members members_of(const Plan& plan, int vlan, const std::map<std::string, Wirin
     auto wiring = wirings.find(name);
     for (auto& nic : node.nics)
       if (nic.vlan == vlan)
-        members[wiring == wirings.end() ? Wiring::in_process : wiring->second].push_back(name);
+        members[wiring == wirings.end() ? Wiring::stream : wiring->second].push_back(name);
   }
   return members;
 }
@@ -45,7 +45,7 @@ void check_one_kind(int vlan, const Members& members) {
 
 // Throws unless bridges can be made.
 void check_own_network(int vlan, const Members& members, bool own_network) {
-  auto containers = members.find(Wiring::bridge);
+  auto containers = members.find(Wiring::veth);
   if (own_network || containers == members.end()) return;
   throw Error(Error::Kind::unsupported,
               "VLAN " + std::to_string(vlan) + " of '" + base::join(containers->second, "', '") +
@@ -88,8 +88,8 @@ void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
     auto members = members_of(plan, vlan, all);
     check_one_kind(vlan, members);
     check_own_network(vlan, members, setup_.own_network);
-    auto kind = members.empty() ? Wiring::in_process : members.begin()->first;
-    if (kind == Wiring::in_process) continue;
+    auto kind = members.empty() ? Wiring::stream : members.begin()->first;
+    if (kind == Wiring::stream) continue;
     if (switches_.contains(vlan))
       throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) +
                                                 " runs already, without what " +
@@ -105,7 +105,7 @@ void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
 
 Wiring Fabric::wiring_of(int vlan) const {
   auto found = vlans_.find(vlan);
-  return found == vlans_.end() ? Wiring::in_process : found->second;
+  return found == vlans_.end() ? Wiring::stream : found->second;
 }
 
 Task<void> Fabric::start_one(int vlan, Deadline deadline) {
@@ -115,7 +115,7 @@ Task<void> Fabric::start_one(int vlan, Deadline deadline) {
       vde_.emplace(vlan, std::move(started));
       break;
     }
-    case Wiring::bridge:
+    case Wiring::veth:
       bridges_.emplace(
           vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
                                          make_nic(vlan, test_process_node), group_of(driver_)));
@@ -154,7 +154,7 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
       case Wiring::vde:
         attachment.vde = vde_dir_of(nic.vlan);
         break;
-      case Wiring::bridge:
+      case Wiring::veth:
         attachment.bridge = bridge_name(driver_, nic.vlan);
         attachment.interface = interface_name(driver_, nic.vlan, node.number);
         break;

@@ -1,10 +1,10 @@
 // The network of one driver: realises a plan, one switch or bridge per VLAN, and tells each machine
 // where to plug in. Faults and captures will hang off here.
 #pragma once
-#include "lib/net/bridge.h"
+#include "lib/net/kernel/bridge.h"
 #include "lib/net/plan.h"
-#include "lib/net/switch.h"
-#include "lib/net/vde.h"
+#include "lib/net/switching/switch.h"
+#include "lib/net/switching/vde.h"
 
 #include <filesystem>
 #include <map>

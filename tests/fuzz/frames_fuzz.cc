@@ -1,8 +1,8 @@
 // libFuzzer target: the frame splitter of the in-process switch. However the bytes of a peer are
 // split, the frames are the same, lie within the input's size, and a broken length stays broken.
 // Corpus: tests/fuzz/corpus/frames. The first byte of an input chooses the pieces.
-#include "lib/net/ethernet.h"
-#include "lib/net/frames.h"
+#include "lib/net/switching/ethernet.h"
+#include "lib/net/switching/frames.h"
 
 #include <algorithm>
 #include <cstdlib>

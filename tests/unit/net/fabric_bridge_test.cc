@@ -23,7 +23,7 @@ class Running {
   explicit Running(const std::map<std::string, std::vector<int>>& containers,
                    const std::vector<int>& extra_vlans = {}, bool own_network = true) {
     std::map<std::string, Wiring> wirings;
-    for (auto& [name, vlans] : containers) wirings[name] = Wiring::bridge;
+    for (auto& [name, vlans] : containers) wirings[name] = Wiring::veth;
     fabric_ = std::make_unique<Fabric>(loop_.executor(), make_plan(containers, extra_vlans),
                                        wirings, FabricSetup{dir_.path(), own_network});
   }
@@ -137,7 +137,7 @@ TEST_F(FabricBridgeTest, AMachineAddedLaterGetsABridgeOfItsOwn) {
   fabric.start();
   auto plan = fabric->plan();
   add_machine(plan, "late", {1, 2});
-  fabric->extend(plan, {{"late", Wiring::bridge}});
+  fabric->extend(plan, {{"late", Wiring::veth}});
   fabric.start();
   auto late = fabric->attachments("late");
   EXPECT_EQ(late[0].bridge, fabric->attachments("a").at(0).bridge);

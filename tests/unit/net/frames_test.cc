@@ -1,4 +1,4 @@
-#include "lib/net/frames.h"
+#include "lib/net/switching/frames.h"
 
 #include <gmock/gmock.h>
 

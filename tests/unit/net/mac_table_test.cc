@@ -1,6 +1,6 @@
-#include "lib/net/mac_table.h"
+#include "lib/net/switching/mac_table.h"
 
-#include "lib/net/out_queue.h"
+#include "lib/net/switching/out_queue.h"
 #include "tests/unit/net/peer.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "lib/net/netlink.h"
+#include "lib/net/kernel/netlink.h"
 
 #include "lib/base/file.h"
 #include "tests/unit/net/own_network.h"

@@ -2,8 +2,8 @@
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/base/sys_error.h"
-#include "lib/net/netlink.h"
-#include "lib/net/netns.h"
+#include "lib/net/kernel/netlink.h"
+#include "lib/net/kernel/netns.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "lib/async/loop.h"
 #include "lib/base/fd.h"
 #include "lib/base/sys_error.h"
-#include "lib/net/frames.h"
+#include "lib/net/switching/frames.h"
 
 #include <poll.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-#include "lib/net/switch.h"
+#include "lib/net/switching/switch.h"
 
 #include "lib/base/file.h"
 #include "tests/unit/net/peer.h"

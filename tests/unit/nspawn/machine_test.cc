@@ -9,7 +9,7 @@
 #include "lib/base/text.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/guest.h"
-#include "lib/net/netlink.h"
+#include "lib/net/kernel/netlink.h"
 #include "lib/net/plan.h"
 
 #include <gmock/gmock.h>

@@ -3,8 +3,9 @@
 #pragma once
 #include "lib/async/net.h"
 #include "lib/base/fd.h"
-#include "lib/net/frames.h"
-#include "lib/net/out_queue.h"
+#include "lib/net/switching/frames.h"
+#include "lib/net/switching/out_queue.h"
+#include "lib/net/switching/port.h"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -16,20 +17,10 @@
 
 namespace attest::net {
 
-/// Counters of one port, seen from the switch.
-struct PortStats {
-  int port = 0;                  ///< from 1, in the order of joining; never used again
-  std::uint64_t frames_in = 0;   ///< received from the peer, whole
-  std::uint64_t frames_out = 0;  ///< handed to the peer's socket or queue
-  std::uint64_t dropped = 0;     ///< meant for the peer, lost because its queue was full
-  std::uint64_t discarded = 0;   ///< received, forwarded to nobody: too short, or too long for QEMU
-  std::size_t queued_bytes = 0;  ///< waiting for the peer to read
-};
-
 /// Made by a Switch only. All calls happen on the loop thread.
-class Port : public std::enable_shared_from_this<Port> {
+class StreamPort : public std::enable_shared_from_this<StreamPort> {
  public:
-  Port(const asio::any_io_executor& loop, base::Fd socket, int number);
+  StreamPort(const asio::any_io_executor& loop, base::Fd socket, int number);
 
   /// What one receive() came to.
   enum class Received { bytes, nothing_yet, end };
@@ -55,7 +46,7 @@ class Port : public std::enable_shared_from_this<Port> {
   std::size_t send(std::span<iovec> parts);
   void fail() noexcept;
   void keep_from(std::size_t sent);
-  static Task<void> drain(std::shared_ptr<Port> self);
+  static Task<void> drain(std::shared_ptr<StreamPort> self);
 
   asio::posix::stream_descriptor socket_;
   OutQueue queue_;

@@ -1,4 +1,4 @@
-#include "lib/net/bridge.h"
+#include "lib/net/kernel/bridge.h"
 
 #include <utility>
 

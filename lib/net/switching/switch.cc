@@ -1,7 +1,7 @@
-#include "lib/net/switch.h"
+#include "lib/net/switching/switch.h"
 
 #include "lib/base/sys_error.h"
-#include "lib/net/mac_table.h"
+#include "lib/net/switching/mac_table.h"
 
 #include <boost/asio/post.hpp>
 
@@ -37,18 +37,19 @@ struct Switch::Impl : std::enable_shared_from_this<Impl> {
   }
 
   int join(base::Fd peer);
-  void leave(Port& port);
-  void forward(Port& from, std::string_view bytes);
-  void pass_on(Port& from, const Addresses& addresses, std::string_view framed, MacTable::Time now);
-  void give(Port& to, std::string_view framed);
+  void leave(StreamPort& port);
+  void forward(StreamPort& from, std::string_view bytes);
+  void pass_on(StreamPort& from, const Addresses& addresses, std::string_view framed,
+               MacTable::Time now);
+  void give(StreamPort& to, std::string_view framed);
 
   static Task<void> accept(std::shared_ptr<Impl> self);
-  static Task<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<Port> port);
+  static Task<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<StreamPort> port);
 
   asio::any_io_executor loop;
   std::string path;
   asio::posix::stream_descriptor listener;
-  std::map<int, std::shared_ptr<Port>> ports;
+  std::map<int, std::shared_ptr<StreamPort>> ports;
   MacTable stations;
   int last_number = 0;
   bool closed = false;
@@ -56,17 +57,17 @@ struct Switch::Impl : std::enable_shared_from_this<Impl> {
 
   // Valid from one read to the flush after it; never across a co_await.
   std::array<char, read_size> buffer;
-  std::vector<Port*> unflushed;
+  std::vector<StreamPort*> unflushed;
 };
 
 int Switch::Impl::join(base::Fd peer) {
-  auto port = std::make_shared<Port>(loop, std::move(peer), ++last_number);
+  auto port = std::make_shared<StreamPort>(loop, std::move(peer), ++last_number);
   ports.emplace(port->number, port);
   asio::co_spawn(loop, serve(shared_from_this(), port), report);
   return port->number;
 }
 
-void Switch::Impl::leave(Port& port) {
+void Switch::Impl::leave(StreamPort& port) {
   auto stats = port.stats();
   past.frames_in += stats.frames_in;
   past.frames_out += stats.frames_out;
@@ -97,13 +98,13 @@ Task<void> Switch::Impl::accept(std::shared_ptr<Impl> self) {
   }
 }
 
-Task<void> Switch::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<Port> port) {
+Task<void> Switch::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<StreamPort> port) {
   int reads = 0;
   while (!self->closed) {
     std::string_view bytes;
     auto received = port->receive(self->buffer, bytes);
-    if (received == Port::Received::end) break;
-    if (received == Port::Received::nothing_yet) {
+    if (received == StreamPort::Received::end) break;
+    if (received == StreamPort::Received::nothing_yet) {
       reads = 0;
       co_await port->readable();
       continue;
@@ -118,7 +119,7 @@ Task<void> Switch::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<Port>
   if (!self->closed) self->leave(*port);
 }
 
-void Switch::Impl::forward(Port& from, std::string_view bytes) {
+void Switch::Impl::forward(StreamPort& from, std::string_view bytes) {
   auto now = std::chrono::steady_clock::now();
   from.splitter.feed(bytes);
   while (auto framed = from.splitter.next()) {
@@ -135,7 +136,7 @@ void Switch::Impl::forward(Port& from, std::string_view bytes) {
 }
 
 // The one place where a frame crosses from port to port: faults and captures belong here.
-void Switch::Impl::pass_on(Port& from, const Addresses& addresses, std::string_view framed,
+void Switch::Impl::pass_on(StreamPort& from, const Addresses& addresses, std::string_view framed,
                            MacTable::Time now) {
   stations.learn(addresses.source, from.number, now);
   if (!is_group(addresses.destination))
@@ -148,7 +149,7 @@ void Switch::Impl::pass_on(Port& from, const Addresses& addresses, std::string_v
     if (number != from.number) give(*port, framed);
 }
 
-void Switch::Impl::give(Port& to, std::string_view framed) {
+void Switch::Impl::give(StreamPort& to, std::string_view framed) {
   if (!to.has_unflushed()) unflushed.push_back(&to);
   to.add(framed);
 }

@@ -1,4 +1,4 @@
-#include "lib/net/port.h"
+#include "lib/net/switching/stream_port.h"
 
 #include <sys/socket.h>
 
@@ -18,13 +18,13 @@ std::string_view text(const iovec& part) {
 
 }  // namespace
 
-Port::Port(const asio::any_io_executor& loop, base::Fd socket, int number_)
+StreamPort::StreamPort(const asio::any_io_executor& loop, base::Fd socket, int number_)
     : number(number_), socket_(loop, socket.release()) {
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDBUF, &socket_buffer,
                sizeof socket_buffer);
 }
 
-Port::Received Port::receive(std::span<char> buffer, std::string_view& bytes) {
+StreamPort::Received StreamPort::receive(std::span<char> buffer, std::string_view& bytes) {
   for (;;) {
     auto count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
@@ -35,12 +35,12 @@ Port::Received Port::receive(std::span<char> buffer, std::string_view& bytes) {
   }
 }
 
-Task<void> Port::readable() {
+Task<void> StreamPort::readable() {
   co_await socket_.async_wait(asio::posix::descriptor_base::wait_read,
                               asio::as_tuple(asio::use_awaitable));
 }
 
-void Port::add(std::string_view framed) {
+void StreamPort::add(std::string_view framed) {
   if (failed_) return;
   ++frames_out_;
   if (!batch_.empty()) {
@@ -54,7 +54,7 @@ void Port::add(std::string_view framed) {
   batch_.push_back({.iov_base = const_cast<char*>(framed.data()), .iov_len = framed.size()});
 }
 
-void Port::flush() {
+void StreamPort::flush() {
   if (batch_.empty()) return;
   std::size_t total = 0, sent = 0;
   for (auto& part : batch_) total += part.iov_len;
@@ -65,7 +65,7 @@ void Port::flush() {
 }
 
 // One call: a short count means that the socket takes no more for now.
-std::size_t Port::send(std::span<iovec> parts) {
+std::size_t StreamPort::send(std::span<iovec> parts) {
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
@@ -79,14 +79,14 @@ std::size_t Port::send(std::span<iovec> parts) {
 
 // The peer is gone. Whoever reads from the port finds its end and closes it; closing it here would
 // pull it from under a switch that is just going through its ports.
-void Port::fail() noexcept {
+void StreamPort::fail() noexcept {
   failed_ = true;
   ::shutdown(socket_.native_handle(), SHUT_RDWR);
 }
 
 // Queues the batch but for its first `sent` bytes, frame by frame, so that what does not fit is
 // lost in whole frames and the stream stays readable.
-void Port::keep_from(std::size_t sent) {
+void StreamPort::keep_from(std::size_t sent) {
   for (auto& part : batch_) {
     for (auto rest = text(part); !rest.empty();) {
       auto framed = rest.substr(0, length_bytes + read_length(rest));
@@ -109,7 +109,7 @@ void Port::keep_from(std::size_t sent) {
   });
 }
 
-Task<void> Port::drain(std::shared_ptr<Port> self) {
+Task<void> StreamPort::drain(std::shared_ptr<StreamPort> self) {
   while (!self->queue_.empty() && !self->failed_) {
     auto [failure] = co_await self->socket_.async_wait(asio::posix::descriptor_base::wait_write,
                                                        asio::as_tuple(asio::use_awaitable));
@@ -124,13 +124,13 @@ Task<void> Port::drain(std::shared_ptr<Port> self) {
   self->draining_ = false;
 }
 
-void Port::close() noexcept {
+void StreamPort::close() noexcept {
   failed_ = true;
   boost::system::error_code ignored;
   socket_.close(ignored);
 }
 
-PortStats Port::stats() const {
+PortStats StreamPort::stats() const {
   return {.port = number,
           .frames_in = frames_in,
           .frames_out = frames_out_,

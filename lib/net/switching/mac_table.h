@@ -1,6 +1,6 @@
 // Which station was last heard on which port of a switch. Pure: time is passed in.
 #pragma once
-#include "lib/net/ethernet.h"
+#include "lib/net/switching/ethernet.h"
 
 #include <chrono>
 #include <list>

@@ -1,4 +1,4 @@
-#include "lib/net/netlink_socket.h"
+#include "lib/net/kernel/netlink_socket.h"
 
 #include "lib/base/sys_error.h"
 

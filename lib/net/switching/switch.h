@@ -2,7 +2,7 @@
 // socket, without root and without /dev/net/tun. It learns where stations are, floods the rest,
 // and never lets one peer wait for another.
 #pragma once
-#include "lib/net/port.h"
+#include "lib/net/switching/stream_port.h"
 
 #include <memory>
 #include <string>

@@ -1,7 +1,7 @@
 // A VLAN in the kernel: a bridge in this network namespace, on which the test process has its own
 // addresses.
 #pragma once
-#include "lib/net/netlink.h"
+#include "lib/net/kernel/netlink.h"
 #include "lib/net/plan.h"
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "lib/net/vde.h"
+#include "lib/net/switching/vde.h"
 
 #include "lib/async/child.h"
 #include "lib/async/fd_stream.h"

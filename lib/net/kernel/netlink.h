@@ -3,7 +3,7 @@
 // while something else holds the kernel's one lock for interfaces), removing waits for the kernel's
 // readers to be through, some 20 ms. Remove many as a group: they wait together.
 #pragma once
-#include "lib/net/netlink_socket.h"
+#include "lib/net/kernel/netlink_socket.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "lib/net/out_queue.h"
+#include "lib/net/switching/out_queue.h"
 
 namespace attest::net {
 namespace {

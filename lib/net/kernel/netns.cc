@@ -1,7 +1,7 @@
-#include "lib/net/netns.h"
+#include "lib/net/kernel/netns.h"
 
 #include "lib/base/sys_error.h"
-#include "lib/net/netlink.h"
+#include "lib/net/kernel/netlink.h"
 
 #include <fcntl.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-#include "lib/net/mac_table.h"
+#include "lib/net/switching/mac_table.h"
 
 namespace attest::net {
 
