@@ -149,13 +149,19 @@ enum class Realisation {
   process     ///< a switch in this process, for containers too
 };
 
-/// When what passes all VLANs is kept, as vlan<v>.pcapng beside the artifacts.
-enum class CaptureAll { never, failed, always };
+/// When all that passes the VLANs, from their beginning to the driver's end, is kept as
+/// vlan<v>.pcapng among the artifacts of the test that began them (the suite's first, mostly).
+enum class CaptureAll {
+  never,
+  failed,  ///< if any test of the suite has failed, or an exception ends the driver's scope
+  always
+};
 
 /// The networks of a driver.
 struct NetworkConfig {
   Realisation realisation = Realisation::automatic;
-  std::uint64_t seed = 0;  ///< of the random choices of faults; 0: another one each time, printed
+  std::uint64_t seed = 0;  ///< of the random choices of faults, below 2^53; 0: another one each
+                           ///< time, which the first such fault prints
   CaptureAll capture = CaptureAll::never;
   bool operator==(const NetworkConfig&) const = default;
 };

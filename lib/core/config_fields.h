@@ -69,7 +69,8 @@ struct Names;
 template <class T>
 concept Flag = std::is_same_v<T, bool>;
 template <class T>
-concept Number = std::is_same_v<T, int> || std::is_same_v<T, std::chrono::seconds>;
+concept Number = std::is_same_v<T, int> || std::is_same_v<T, std::uint64_t> ||
+                 std::is_same_v<T, std::chrono::seconds>;
 template <class T>
 concept Text = std::is_same_v<T, std::string>;
 template <class T>
@@ -84,6 +85,11 @@ template <class T>
 concept Map = std::is_same_v<T, std::map<std::string, typename T::mapped_type>>;
 
 constexpr std::int64_t to_number(int value) { return value; }
+/// Beyond what a rule can allow it is the highest number, which none allows.
+constexpr std::int64_t to_number(std::uint64_t value) {
+  constexpr auto highest = std::numeric_limits<std::int64_t>::max();
+  return value > static_cast<std::uint64_t>(highest) ? highest : static_cast<std::int64_t>(value);
+}
 constexpr std::int64_t to_number(std::chrono::seconds value) { return value.count(); }
 
 /// Calls `each` with every Field of T, in the table's order.

@@ -34,6 +34,35 @@ struct Names<Ready> {
 };
 
 template <>
+struct Names<Realisation> {
+  static constexpr std::array all{"auto"sv, "kernel"sv, "process"sv};
+  static_assert(static_cast<int>(Realisation::process) + 1 == all.size());
+};
+
+template <>
+struct Names<CaptureAll> {
+  static constexpr std::array all{"never"sv, "failed"sv, "always"sv};
+  static_assert(static_cast<int>(CaptureAll::always) + 1 == all.size());
+};
+
+template <>
+struct Fields<NetworkConfig> {
+  static constexpr auto all = std::tuple{
+      field("realisation", &NetworkConfig::realisation,
+            "What VLANs are made of: the kernel's bridges in the sandbox's network namespace, a "
+            "switch in this process, or (auto) the kernel's for VLANs of containers only."),
+      // The highest number that every reader of JSON takes exactly.
+      field("seed", &NetworkConfig::seed,
+            "What the random choices of network faults begin with; 0: another number in each run, "
+            "which is printed.",
+            {.max = (std::int64_t{1} << 53) - 1}),
+      field("capture", &NetworkConfig::capture,
+            "When all that passes the VLANs is kept as vlanN.pcapng, among the artifacts of the "
+            "test that began them: in each run, or if a test of these machines has failed."),
+  };
+};
+
+template <>
 struct Fields<Timeouts> {
   static constexpr auto all = std::tuple{
       field("boot", &Timeouts::boot, "From a machine's start to its guest's greeting.",
@@ -215,6 +244,7 @@ struct Fields<Config> {
   static constexpr auto all = std::tuple{
       field("name", &Config::name, "Name of the run, in reports.", {.filled = true}),
       field("vlans", &Config::vlans, "VLANs that exist even if no machine names them.", vlans_rule),
+      field("network", &Config::network, "The networks between the machines."),
       field("timeouts", &Config::timeouts, "Time limits, before the timeout factor."),
       // Node numbers are the last byte of addresses; 254 is the test itself.
       field("machines", &Config::machines, "The machines, by name.",

@@ -47,6 +47,11 @@ const Case cases[] = {
      R"(machines.web.accel: expected "auto", "kvm" or "tcg", got the string "KVM")"},
     {"UnknownChoice", web(R"("loopback":{"shell":"zsh"})"),
      R"(machines.web.loopback.shell: expected "bash" or "sh", got the string "zsh")"},
+    {"UnknownRealisation", R"({"network":{"realisation":"vde"}})",
+     R"(network.realisation: expected "auto", "kernel" or "process", got the string "vde")"},
+    {"SeedThatReadersOfJsonRound", R"({"network":{"seed":9007199254740992}})",
+     "network.seed: expected a whole number between 0 and 9007199254740991, got the number "
+     "9007199254740992"},
     {"EmptyBackend", web(R"("backend":"")"),
      "machines.web.backend: expected a string that is not empty, got the empty string"},
     {"PartOfAKey", web(R"("memory":512)"),

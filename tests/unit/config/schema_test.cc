@@ -63,8 +63,8 @@ TEST(Schema, CoversEveryObject) {
     for (auto& [key, property] : object["properties"].items())
       EXPECT_NE(property.value("description", ""), "") << key;
   });
-  // Config, Timeouts, MachineConfig, disk, mount, file, qemu, loopback, nspawn, ssh
-  EXPECT_EQ(objects, 10);
+  // Config, network, Timeouts, MachineConfig, disk, mount, file, qemu, loopback, nspawn, ssh
+  EXPECT_EQ(objects, 11);
 }
 
 // A key of the schema is known to the reader, whatever else it says about a null there.

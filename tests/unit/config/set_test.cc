@@ -46,6 +46,11 @@ TEST(Set, ChangesWhatThePathNames) {
       {"timeouts={\"boot\":60}",
        [](auto& c, M&) { c.timeouts = {.boot = std::chrono::seconds(60)}; }},
       {"vlans=[9]", [](auto& c, M&) { c.vlans = {9}; }},
+      {"network.seed=9007199254740991",
+       [](auto& c, M&) { c.network.seed = (std::uint64_t{1} << 53) - 1; }},
+      {"network.realisation=process",
+       [](auto& c, M&) { c.network.realisation = Realisation::process; }},
+      {"network.capture=failed", [](auto& c, M&) { c.network.capture = CaptureAll::failed; }},
   };
   for (auto& [assignment, same] : cases) {
     auto config = sample(), wanted = sample();

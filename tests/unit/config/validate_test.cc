@@ -145,6 +145,16 @@ TEST(Validate, RefusesTimeoutsOfNothing) {
             "got the number 0");
 }
 
+TEST(Validate, RefusesASeedThatJsonCannotHold) {
+  for (auto seed : {std::uint64_t{1} << 53, ~std::uint64_t{0}}) {
+    auto config = one_machine();
+    config.network.seed = seed;
+    EXPECT_THAT(
+        message_of([&] { config.validate(); }),
+        testing::HasSubstr("network.seed: expected a whole number between 0 and 9007199254740991"));
+  }
+}
+
 TEST(ToJson, RefusesTextThatJsonCannotHold) {
   auto config = one_machine();
   config.name = "\xFF";
