@@ -142,6 +142,16 @@ struct HostNames::Registry {
   std::vector<const HostNames*> living;  ///< oldest first
 };
 
+std::vector<HostName> host_names(const Plan& plan) {
+  std::vector<HostName> names;
+  for (auto& [name, node] : plan.nodes) {
+    if (node.nics.empty()) continue;
+    names.emplace_back(node.nics.front().ipv4, name);
+    names.emplace_back(node.nics.front().ipv6, name);
+  }
+  return names;
+}
+
 HostNames::HostNames(const std::filesystem::path& dir, std::vector<HostName> names)
     : names_(std::move(names)) {
   auto& registry = Registry::get();

@@ -1,6 +1,8 @@
 // Names of machines in the test process: its view of /etc/hosts is a file of ours, in the mount
 // namespace of the run. The host's own files are read and never written.
 #pragma once
+#include "lib/net/plan.h"
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -12,6 +14,10 @@ namespace attest::net {
 
 /// An address, and a name that leads to it: {"192.168.1.2", "web"}.
 using HostName = std::pair<std::string, std::string>;
+
+/// What leads from the test process, which is on every VLAN, to each machine: its addresses on the
+/// first VLAN of its own list.
+std::vector<HostName> host_names(const Plan& plan);
 
 /// While it lives, its names resolve in this process and in all that shares its mount namespace.
 /// Several may live at once, on any threads; of equal names those of the newest count, and all of

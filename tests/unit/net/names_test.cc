@@ -21,6 +21,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+TEST(HostNamesOfAPlan, LeadToEachMachineOnTheFirstOfItsVlans) {
+  auto plan = make_plan({{"alone", {}}, {"db", {2}}, {"web", {7, 2}}});
+  EXPECT_THAT(host_names(plan),
+              ElementsAre(HostName{"192.168.2.2", "db"}, HostName{"2001:db8:2::2", "db"},
+                          HostName{"192.168.7.3", "web"}, HostName{"2001:db8:7::3", "web"}));
+}
+
 TEST(HostsText, HasTheNewestNamesFirstAndTheOriginalLast) {
   EXPECT_EQ(hosts_text({}, "127.0.0.1 localhost\n"), "127.0.0.1 localhost\n");
   EXPECT_EQ(hosts_text({{{"192.168.1.9", "new"}}, {{"192.168.1.1", "old"}}}, "# comment\n"),
