@@ -120,8 +120,11 @@ Task<void> Fabric::start_one(int vlan, Deadline deadline) {
           vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
                                          make_nic(vlan, test_process_node), group_of(driver_)));
       break;
-    default:
-      switches_.emplace(vlan, std::make_unique<Switch>(loop_, socket_of(vlan)));
+    default: {
+      auto made = std::make_unique<Switch>(loop_);
+      made->listen(socket_of(vlan), 0);
+      switches_.emplace(vlan, std::move(made));
+    }
   }
 }
 

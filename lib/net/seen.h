@@ -14,7 +14,8 @@ struct Seen {
   Member from = 0;
   Member to = 0;           ///< whom it is for; 0: not known to be for one, so for all
   std::string_view frame;  ///< without its length; valid during the call
-  const char* fault = "";  ///< what took it away: "partition", "loss", "rate", "mtu"; "": nothing
+  const char* fault =
+      "";  ///< what took it away: "partition", "loss", "rate", "delay", "mtu"; "": none
 };
 /// Called on the loop thread once for each frame that comes in, and once more, with its `to`, for
 /// each member that a fault keeps it from after that.

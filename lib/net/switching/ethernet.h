@@ -19,11 +19,19 @@ struct Addresses {
 /// True for broadcast and multicast MACs.
 inline bool is_group(Station station) { return station >> 40 & 1; }
 
+inline constexpr std::size_t ethernet_header = 14, ethernet_tag = 4;
+
+/// True if `frame`, which has a header, has an 802.1Q tag, or one of 802.1ad, in it.
+inline bool is_tagged(std::string_view frame) {
+  auto type = frame.substr(12, 2);
+  return frame.size() >= ethernet_header + ethernet_tag &&
+         (type == std::string_view("\x81\0", 2) || type == "\x88\xa8");
+}
+
 /// Reads the header of `frame`; nullopt if it is too short to have one.
 inline std::optional<Addresses> read_addresses(std::string_view frame) {
-  constexpr std::size_t header = 14;
-  constexpr std::uint64_t tag_802_1q = 0x8100, tag_802_1ad = 0x88a8, vlan_mask = 0xfff;
-  if (frame.size() < header) return std::nullopt;
+  constexpr std::uint64_t vlan_mask = 0xfff;
+  if (frame.size() < ethernet_header) return std::nullopt;
   auto number = [&](std::size_t from, std::size_t count) {
     std::uint64_t value = 0;
     for (std::size_t i = from; i < from + count; ++i)
@@ -31,8 +39,7 @@ inline std::optional<Addresses> read_addresses(std::string_view frame) {
     return value;
   };
   Addresses result{.destination = number(0, 6), .source = number(6, 6)};
-  auto type = number(12, 2);
-  if ((type == tag_802_1q || type == tag_802_1ad) && frame.size() >= header + 4) {
+  if (is_tagged(frame)) {
     Station vlan = number(14, 2) & vlan_mask;
     result.destination |= vlan << 48;
     result.source |= vlan << 48;

@@ -18,21 +18,21 @@ std::string_view text(const iovec& part) {
 
 }  // namespace
 
-StreamPort::StreamPort(const asio::any_io_executor& loop, base::Fd socket, int number_)
-    : number(number_), socket_(loop, socket.release()) {
+StreamPort::StreamPort(const asio::any_io_executor& loop, base::Fd socket)
+    : socket_(loop, socket.release()) {
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDBUF, &socket_buffer,
                sizeof socket_buffer);
 }
 
-StreamPort::Received StreamPort::receive(std::span<char> buffer, std::string_view& bytes) {
-  for (;;) {
-    auto count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) return Received::nothing_yet;
-    if (count <= 0) return Received::end;
-    bytes = {buffer.data(), static_cast<std::size_t>(count)};
-    return Received::bytes;
-  }
+Port::Received StreamPort::receive(std::span<char> buffer, std::vector<std::string_view>& framed) {
+  ssize_t count;
+  do count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  while (count < 0 && errno == EINTR);
+  if (count < 0 && errno == EAGAIN) return Received::nothing_yet;
+  if (count <= 0) return Received::end;
+  splitter_.feed({buffer.data(), static_cast<std::size_t>(count)});
+  while (auto next = splitter_.next()) framed.push_back(*next);
+  return splitter_.broken() ? Received::broken : Received::frames;
 }
 
 Task<void> StreamPort::readable() {
@@ -104,7 +104,8 @@ void StreamPort::keep_from(std::size_t sent) {
   }
   if (draining_ || queue_.empty()) return;
   draining_ = true;
-  asio::co_spawn(socket_.get_executor(), drain(shared_from_this()), [](std::exception_ptr failure) {
+  auto self = std::static_pointer_cast<StreamPort>(shared_from_this());
+  asio::co_spawn(socket_.get_executor(), drain(std::move(self)), [](std::exception_ptr failure) {
     if (failure) std::rethrow_exception(failure);
   });
 }
@@ -130,13 +131,8 @@ void StreamPort::close() noexcept {
   socket_.close(ignored);
 }
 
-PortStats StreamPort::stats() const {
-  return {.port = number,
-          .frames_in = frames_in,
-          .frames_out = frames_out_,
-          .dropped = dropped_,
-          .discarded = discarded,
-          .queued_bytes = queue_.size()};
+PortStats StreamPort::sent() const {
+  return {.frames_out = frames_out_, .dropped = dropped_, .queued_bytes = queue_.size()};
 }
 
 }  // namespace attest::net

@@ -1,7 +1,5 @@
-// One peer of a Switch: its socket, the frames on their way to it, its counters. Sending never
-// waits: what the socket does not take is queued, what the queue does not take is dropped.
+// The port of a peer on a stream socket in QEMU's framing (`-netdev stream`).
 #pragma once
-#include "lib/async/net.h"
 #include "lib/base/fd.h"
 #include "lib/net/switching/frames.h"
 #include "lib/net/switching/out_queue.h"
@@ -13,34 +11,23 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace attest::net {
 
-/// Made by a Switch only. All calls happen on the loop thread.
-class StreamPort : public std::enable_shared_from_this<StreamPort> {
+class StreamPort final : public Port {
  public:
-  StreamPort(const asio::any_io_executor& loop, base::Fd socket, int number);
+  /// `socket` is connected.
+  StreamPort(const asio::any_io_executor& loop, base::Fd socket);
 
-  /// What one receive() came to.
-  enum class Received { bytes, nothing_yet, end };
-  /// Reads what there is, without waiting; `bytes` becomes the part of `buffer` that was filled.
-  Received receive(std::span<char> buffer, std::string_view& bytes);
-  /// Returns when receive() is worth a call, also after close().
-  Task<void> readable();
-
-  /// Notes a frame (its length in front) for the next flush(), until when it must stay valid.
-  void add(std::string_view framed);
-  bool has_unflushed() const noexcept { return !batch_.empty(); }
-  /// Sends what was added, in few system calls, and keeps what the peer does not take.
-  void flush();
-  void close() noexcept;
-
-  PortStats stats() const;
-
-  const int number;
-  FrameSplitter splitter;
-  std::uint64_t frames_in = 0, discarded = 0;
+  Received receive(std::span<char> buffer, std::vector<std::string_view>& framed) override;
+  Task<void> readable() override;
+  void add(std::string_view framed) override;
+  bool has_unflushed() const noexcept override { return !batch_.empty(); }
+  void flush() override;
+  void close() noexcept override;
+  PortStats sent() const override;
 
  private:
   std::size_t send(std::span<iovec> parts);
@@ -49,6 +36,7 @@ class StreamPort : public std::enable_shared_from_this<StreamPort> {
   static Task<void> drain(std::shared_ptr<StreamPort> self);
 
   asio::posix::stream_descriptor socket_;
+  FrameSplitter splitter_;
   OutQueue queue_;
   std::vector<iovec> batch_;  // runs of neighbouring frames
   std::uint64_t frames_out_ = 0, dropped_ = 0;

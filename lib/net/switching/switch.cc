@@ -1,7 +1,8 @@
 #include "lib/net/switching/switch.h"
 
 #include "lib/base/sys_error.h"
-#include "lib/net/switching/mac_table.h"
+#include "lib/net/switching/forwarding.h"
+#include "lib/net/switching/stream_port.h"
 
 #include <boost/asio/post.hpp>
 
@@ -10,12 +11,12 @@
 
 #include <array>
 #include <chrono>
-#include <map>
 
 namespace attest::net {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
 // Frames handled per read: large enough that system calls cost little, small enough for the cache.
 constexpr std::size_t read_size = 256 << 10;
@@ -28,67 +29,75 @@ constexpr auto report = [](std::exception_ptr failure) {
   if (failure) std::rethrow_exception(failure);
 };
 
+struct Listener {
+  Listener(const asio::any_io_executor& loop, std::string path_, Member member_)
+      : path(std::move(path_)), member(member_), socket(loop, base::listen_unix(path).release()) {
+    socket.non_blocking(true);
+  }
+
+  const std::string path;
+  const Member member;
+  asio::posix::stream_descriptor socket;
+};
+
 }  // namespace
 
 struct Switch::Impl : std::enable_shared_from_this<Impl> {
-  Impl(asio::any_io_executor loop_, std::string path_)
-      : loop(loop_), path(std::move(path_)), listener(loop, base::listen_unix(path).release()) {
-    listener.non_blocking(true);
-  }
+  Impl(asio::any_io_executor loop_, std::uint64_t seed)
+      : loop(std::move(loop_)), forwarding(seed), alarm(loop) {}
 
-  int join(base::Fd peer);
-  void leave(StreamPort& port);
-  void forward(StreamPort& from, std::string_view bytes);
-  void pass_on(StreamPort& from, const Addresses& addresses, std::string_view framed,
-               MacTable::Time now);
-  void give(StreamPort& to, std::string_view framed);
+  int join(std::shared_ptr<Port> port, Member member);
+  void set_alarm();
 
-  static Task<void> accept(std::shared_ptr<Impl> self);
-  static Task<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<StreamPort> port);
+  static Task<void> accept(std::shared_ptr<Impl> self, std::shared_ptr<Listener> listener);
+  static Task<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<Plug> plug);
 
   asio::any_io_executor loop;
-  std::string path;
-  asio::posix::stream_descriptor listener;
-  std::map<int, std::shared_ptr<StreamPort>> ports;
-  MacTable stations;
-  int last_number = 0;
+  std::vector<std::shared_ptr<Listener>> listeners;
+  Forwarding forwarding;
+  asio::steady_timer alarm;  // for the first delayed frame
+  Clock::time_point alarm_at = Clock::time_point::max();
+  std::uint64_t malformed = 0;
   bool closed = false;
-  SwitchStats past;  // of ports that have left
 
-  // Valid from one read to the flush after it; never across a co_await.
+  // Valid from one read to the end of forwarding it; never across a co_await.
   std::array<char, read_size> buffer;
-  std::vector<StreamPort*> unflushed;
+  std::vector<std::string_view> framed;
 };
 
-int Switch::Impl::join(base::Fd peer) {
-  auto port = std::make_shared<StreamPort>(loop, std::move(peer), ++last_number);
-  ports.emplace(port->number, port);
-  asio::co_spawn(loop, serve(shared_from_this(), port), report);
-  return port->number;
+int Switch::Impl::join(std::shared_ptr<Port> port, Member member) {
+  auto plug = forwarding.join(std::move(port), member);
+  asio::co_spawn(loop, serve(shared_from_this(), plug), report);
+  return plug->number;
 }
 
-void Switch::Impl::leave(StreamPort& port) {
-  auto stats = port.stats();
-  past.frames_in += stats.frames_in;
-  past.frames_out += stats.frames_out;
-  past.dropped += stats.dropped;
-  past.discarded += stats.discarded;
-  port.close();
-  stations.forget_port(port.number);
-  ports.erase(port.number);
+// Frames that became due while others were forwarded have gone with them; the alarm is for when
+// nothing else comes.
+void Switch::Impl::set_alarm() {
+  auto next = forwarding.next_release();
+  if (!next || *next >= alarm_at) return;
+  alarm_at = *next;
+  alarm.expires_at(alarm_at);
+  alarm.async_wait([self = shared_from_this()](boost::system::error_code failure) {
+    if (failure || self->closed) return;
+    self->alarm_at = Clock::time_point::max();
+    self->forwarding.release(Clock::now());
+    self->set_alarm();
+  });
 }
 
-Task<void> Switch::Impl::accept(std::shared_ptr<Impl> self) {
+Task<void> Switch::Impl::accept(std::shared_ptr<Impl> self, std::shared_ptr<Listener> listener) {
+  auto& socket = listener->socket;
   while (!self->closed) {
-    int accepted = ::accept4(self->listener.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    int accepted = ::accept4(socket.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
     if (accepted >= 0) {
-      self->join(base::Fd(accepted));
+      self->join(std::make_shared<StreamPort>(self->loop, base::Fd(accepted)), listener->member);
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EAGAIN) {
-      co_await self->listener.async_wait(asio::posix::descriptor_base::wait_read,
-                                         asio::as_tuple(asio::use_awaitable));
+      co_await socket.async_wait(asio::posix::descriptor_base::wait_read,
+                                 asio::as_tuple(asio::use_awaitable));
       continue;
     }
     // No descriptors or no memory: nothing tells when there will be some again, and the peer waits
@@ -98,92 +107,69 @@ Task<void> Switch::Impl::accept(std::shared_ptr<Impl> self) {
   }
 }
 
-Task<void> Switch::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<StreamPort> port) {
+Task<void> Switch::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<Plug> plug) {
+  using Received = Port::Received;
   int reads = 0;
-  while (!self->closed) {
-    std::string_view bytes;
-    auto received = port->receive(self->buffer, bytes);
-    if (received == StreamPort::Received::end) break;
-    if (received == StreamPort::Received::nothing_yet) {
+  while (!self->closed && !plug->left) {
+    self->framed.clear();
+    auto received = plug->port->receive(self->buffer, self->framed);
+    if (!self->framed.empty()) {
+      self->forwarding.take(*plug, self->framed, Clock::now());
+      self->set_alarm();
+    }
+    if (received == Received::broken) ++self->malformed;
+    if (received == Received::broken || received == Received::end) break;
+    if (received == Received::nothing_yet) {
       reads = 0;
-      co_await port->readable();
-      continue;
+      co_await plug->port->readable();
+    } else if (++reads % reads_per_turn == 0) {
+      co_await asio::post(self->loop, asio::use_awaitable);
     }
-    self->forward(*port, bytes);
-    if (port->splitter.broken()) {
-      ++self->past.malformed;
-      break;
-    }
-    if (++reads % reads_per_turn == 0) co_await asio::post(self->loop, asio::use_awaitable);
   }
-  if (!self->closed) self->leave(*port);
+  self->forwarding.leave(*plug);
 }
 
-void Switch::Impl::forward(StreamPort& from, std::string_view bytes) {
-  auto now = std::chrono::steady_clock::now();
-  from.splitter.feed(bytes);
-  while (auto framed = from.splitter.next()) {
-    ++from.frames_in;
-    auto frame = framed->substr(length_bytes);
-    auto addresses = read_addresses(frame);
-    if (addresses && frame.size() <= max_forwarded_frame)
-      pass_on(from, *addresses, *framed, now);
-    else
-      ++from.discarded;
-  }
-  for (auto* port : unflushed) port->flush();
-  unflushed.clear();
-}
-
-// The one place where a frame crosses from port to port: faults and captures belong here.
-void Switch::Impl::pass_on(StreamPort& from, const Addresses& addresses, std::string_view framed,
-                           MacTable::Time now) {
-  stations.learn(addresses.source, from.number, now);
-  if (!is_group(addresses.destination))
-    if (auto known = stations.find(addresses.destination, now)) {
-      // A station behind the sender's own port has seen the frame already.
-      if (*known != from.number) give(*ports.at(*known), framed);
-      return;
-    }
-  for (auto& [number, port] : ports)
-    if (number != from.number) give(*port, framed);
-}
-
-void Switch::Impl::give(StreamPort& to, std::string_view framed) {
-  if (!to.has_unflushed()) unflushed.push_back(&to);
-  to.add(framed);
-}
-
-Switch::Switch(asio::any_io_executor loop, std::string socket_path)
-    : impl_(std::make_shared<Impl>(std::move(loop), std::move(socket_path))) {
-  asio::co_spawn(impl_->loop, Impl::accept(impl_), report);
-}
+Switch::Switch(asio::any_io_executor loop, std::uint64_t seed)
+    : impl_(std::make_shared<Impl>(std::move(loop), seed)) {}
 
 Switch::~Switch() {
   impl_->closed = true;
-  boost::system::error_code ignored;
-  impl_->listener.close(ignored);
-  // Their coroutines wake up, find the switch closed and end.
-  for (auto& [number, port] : impl_->ports) port->close();
-  impl_->ports.clear();
-  ::unlink(impl_->path.c_str());
+  impl_->alarm.cancel();
+  for (auto& listener : impl_->listeners) {
+    boost::system::error_code ignored;
+    listener->socket.close(ignored);
+    ::unlink(listener->path.c_str());
+  }
+  // The coroutines wake up, find the switch closed and end.
+  impl_->forwarding.end();
 }
 
-const std::string& Switch::socket() const noexcept { return impl_->path; }
+void Switch::listen(std::string socket_path, Member member) {
+  auto listener = std::make_shared<Listener>(impl_->loop, std::move(socket_path), member);
+  impl_->listeners.push_back(listener);
+  asio::co_spawn(impl_->loop, Impl::accept(impl_, listener), report);
+}
 
-int Switch::attach(base::Fd peer) { return impl_->join(std::move(peer)); }
+int Switch::join(std::shared_ptr<Port> port, Member member) {
+  return impl_->join(std::move(port), member);
+}
+
+int Switch::join(base::Fd stream, Member member) {
+  return impl_->join(std::make_shared<StreamPort>(impl_->loop, std::move(stream)), member);
+}
+
+void Switch::leave(int port) { impl_->forwarding.leave(port); }
+
+void Switch::set_rules(Rules rules) { impl_->forwarding.set_rules(std::move(rules)); }
+
+int Switch::watch(Watcher watcher) { return impl_->forwarding.watch(std::move(watcher)); }
+
+void Switch::unwatch(int number) { impl_->forwarding.unwatch(number); }
 
 SwitchStats Switch::stats() const {
-  SwitchStats sum = impl_->past;
-  for (auto& [number, port] : impl_->ports) {
-    auto stats = port->stats();
-    sum.frames_in += stats.frames_in;
-    sum.frames_out += stats.frames_out;
-    sum.dropped += stats.dropped;
-    sum.discarded += stats.discarded;
-    sum.ports.push_back(stats);
-  }
-  return sum;
+  auto stats = impl_->forwarding.stats();
+  stats.malformed = impl_->malformed;
+  return stats;
 }
 
 }  // namespace attest::net

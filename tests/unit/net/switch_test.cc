@@ -1,12 +1,14 @@
 #include "lib/net/switching/switch.h"
 
 #include "lib/base/file.h"
+#include "lib/net/switching/out_queue.h"
 #include "tests/unit/net/peer.h"
 
 #include <gmock/gmock.h>
 
 namespace attest::net {
 namespace {
+using namespace std::chrono_literals;
 
 // A switch and peers on socket pairs. In most tests peer i is station i + 1; it is port i + 1.
 // That a frame does not come is shown by one that does: a port's frames keep their order.
@@ -14,7 +16,8 @@ class SwitchTest : public testing::Test {
  protected:
   SwitchTest() {
     on_loop(loop_, [&] {
-      made_ = std::make_unique<Switch>(loop_.executor(), (dir_.path() / "s").string());
+      made_ = std::make_unique<Switch>(loop_.executor());
+      made_->listen(socket_, 0);
       return 0;
     });
   }
@@ -26,10 +29,11 @@ class SwitchTest : public testing::Test {
       return 0;
     });
   }
+  // Each is a member of the number of its port.
   Peer attach() {
     auto [ours, theirs] = base::stream_pair();
     base::Fd* end = &theirs;
-    on_loop(loop_, [&, end] { return made_->attach(std::move(*end)); });
+    on_loop(loop_, [&, end] { return made_->join(std::move(*end), ++members_); });
     return Peer(std::move(ours));
   }
   std::vector<Peer> attach(int count) {
@@ -41,8 +45,19 @@ class SwitchTest : public testing::Test {
     return on_loop(loop_, [&] { return made_->stats(); });
   }
 
+  void set_rules(const std::function<void(Rules&)>& make) {
+    on_loop(loop_, [&] {
+      Rules rules;
+      make(rules);
+      made_->set_rules(std::move(rules));
+      return 0;
+    });
+  }
+
   base::TempDir dir_;
+  std::string socket_ = (dir_.path() / "s").string();
   async::Loop loop_;
+  int members_ = 0;
   std::unique_ptr<Switch> made_;
 };
 
@@ -186,7 +201,7 @@ TEST_F(SwitchTest, DropsFramesForAPeerThatStopsReadingAndHoldsUpNoOther) {
 TEST_F(SwitchTest, LetsPeersLeaveAndJoinAgainOnItsSocket) {
   auto peers = attach(1);
   for (int i = 0; i < 5; ++i) {
-    Peer guest(base::connect_unix(made_->socket()));
+    Peer guest(base::connect_unix(socket_));
     guest.send(frame(0xff, 7, "I am 7"));
     EXPECT_EQ(peers[0].receive(), frame(0xff, 7, "I am 7"));
     peers[0].send(frame(7, 1, "welcome"));
@@ -228,7 +243,6 @@ TEST_F(SwitchTest, ServesTwoHundredPorts) {
 
 TEST_F(SwitchTest, EndsItsPeersAndRemovesItsSocketWithTrafficInFlight) {
   auto peers = attach(4);
-  std::string path = made_->socket();
   std::string bytes;
   for (int i = 0; i < 1000; ++i) bytes += encode_frame(frame(0xff, 1, std::string(1400, 'x')));
   for (int i = 0; i < 5; ++i)
@@ -237,13 +251,98 @@ TEST_F(SwitchTest, EndsItsPeersAndRemovesItsSocketWithTrafficInFlight) {
   destroy();
   for (auto& peer : peers)
     while (peer.receive()) continue;
-  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_FALSE(std::filesystem::exists(socket_));
+}
+
+TEST_F(SwitchTest, ListensForEachMemberOnASocketOfItsOwn) {
+  auto second = (dir_.path() / "second").string();
+  on_loop(loop_, [&] {
+    made_->listen(second, 7);
+    return 0;
+  });
+  Peer one(base::connect_unix(socket_)), other(base::connect_unix(second));
+  auto peers = attach(1);
+  one.send(frame(0xff, 1, "hello"));
+  peers[0].receive();
+  other.send(frame(0xff, 2, "hello"));
+  EXPECT_EQ(peers[0].receive(), frame(0xff, 2, "hello"));
+  std::vector<int> members;
+  for (auto& port : stats().ports) members.push_back(port.member);
+  EXPECT_THAT(members, testing::UnorderedElementsAre(0, 7, 1));
+}
+
+TEST_F(SwitchTest, SendsDelayedFramesWhenTheirTimeHasComeAndNotBefore) {
+  auto peers = attach(2);
+  set_rules([](Rules& rules) { rules.shape_from(1, {.delay = 20ms}); });
+  auto before = std::chrono::steady_clock::now();
+  peers[0].send(frame(0xff, 1, "slow"));
+  EXPECT_EQ(peers[1].receive(), frame(0xff, 1, "slow"));
+  EXPECT_GE(std::chrono::steady_clock::now() - before, 20ms);
+  set_rules([](Rules& rules) { rules.shape_from(1, {.delay = 1h}); });
+  peers[0].send(frame(0xff, 1, "never"));
+  peers[1].send(frame(0xff, 2, "has come"));
+  EXPECT_EQ(peers[0].receive(), frame(0xff, 2, "has come"));
+  set_rules([](Rules& rules) { rules.shape_from(1, {.delay = 1ms}); });
+  peers[0].send(frame(0xff, 1, "soon"));
+  EXPECT_EQ(peers[1].receive(), frame(0xff, 1, "soon")) << "an earlier one sets the alarm anew";
+}
+
+TEST_F(SwitchTest, LetsAPortLeaveOrEndWithFramesOnTheirWayToIt) {
+  auto peers = attach(3);
+  set_rules([](Rules& rules) {
+    rules.shape_to(2, {.delay = 5ms});
+    rules.shape_to(3, {.delay = 10ms});
+  });
+  for (int i = 0; i < 100; ++i) peers[0].send(frame(0xff, 1, std::to_string(i)));
+  on_loop(loop_, [&] {
+    made_->leave(2);
+    made_->leave(2);
+    made_->leave(99);
+    return 0;
+  });
+  while (peers[1].receive()) continue;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(peers[2].receive(), frame(0xff, 1, std::to_string(i)));
+  EXPECT_EQ(stats().ports.size(), 2u);
+}
+
+TEST_F(SwitchTest, EndsWithFramesDelayed) {
+  auto peers = attach(2);
+  set_rules([](Rules& rules) {
+    rules.shape_from(1, {.delay = 1ms, .jitter = 1ms});
+    rules.shape_to(2, {.delay = 1h});
+  });
+  for (int i = 0; i < 1000; ++i) peers[0].send(frame(0xff, 1, std::to_string(i)));
+  peers[1].send(frame(0xff, 2, "has come"));
+  EXPECT_EQ(peers[0].receive(), frame(0xff, 2, "has come"));
+  destroy();
+  EXPECT_EQ(peers[1].receive(), std::nullopt);
+}
+
+TEST_F(SwitchTest, ShowsItsWatchersWhatPasses) {
+  auto peers = attach(2);
+  std::vector<std::string> seen;
+  int number = on_loop(loop_, [&] {
+    return made_->watch([&](const Seen& one) { seen.emplace_back(one.frame.substr(14)); });
+  });
+  peers[0].send(frame(0xff, 1, "shown"));
+  peers[1].receive();
+  on_loop(loop_, [&] {
+    made_->unwatch(number);
+    return 0;
+  });
+  peers[0].send(frame(0xff, 1, "not shown"));
+  peers[1].receive();
+  EXPECT_THAT(seen, testing::ElementsAre("shown"));
 }
 
 TEST(Switch, RefusesAPathThatIsTooLongByName) {
   async::Loop loop;
   std::string path = "/tmp/" + std::string(200, 'x');
-  EXPECT_THROW(Switch(loop.executor(), path), Error);
+  on_loop(loop, [&] {
+    Switch made(loop.executor());
+    EXPECT_THROW(made.listen(path, 1), Error);
+    return 0;
+  });
 }
 
 }  // namespace
