@@ -2,6 +2,7 @@
 
 #include "attest/error.h"
 #include "lib/base/text.h"
+#include "lib/net/uplink.h"
 
 #include <algorithm>
 #include <set>
@@ -142,6 +143,11 @@ void add_machine(Plan& plan, const std::string& name, const std::vector<int>& vl
   plan.nodes.emplace(name, std::move(node));
 }
 
+void add_uplink(Plan& plan, const std::string& machine) {
+  int number = plan.node(machine).number;  // throws for a name that is none
+  plan.nodes.find(machine)->second.uplink = make_uplink(number);
+}
+
 std::string hosts_file(const Plan& plan, std::string_view machine) {
   auto& self = plan.node(machine);
   std::string text = "127.0.0.1 localhost\n::1 localhost\n";
@@ -154,10 +160,13 @@ std::string hosts_file(const Plan& plan, std::string_view machine) {
 std::vector<SeedFile> seed_files(const Plan& plan, std::string_view machine) {
   std::vector<SeedFile> files{{.path = "/etc/hostname", .content = std::string(machine) + "\n"},
                               {.path = "/etc/hosts", .content = hosts_file(plan, machine)}};
-  for (auto& nic : plan.node(machine).nics)
+  auto& node = plan.node(machine);
+  for (auto& nic : node.nics)
     files.push_back(
         {.path = "/etc/systemd/network/10-attest-vlan" + std::to_string(nic.vlan) + ".network",
          .content = network_file(nic)});
+  if (node.uplink)
+    for (auto& file : uplink_seed(*node.uplink)) files.push_back(std::move(file));
   return files;
 }
 

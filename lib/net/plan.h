@@ -5,6 +5,7 @@
 #include "attest/backend.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,7 @@ struct Nic {
 struct Node {
   int number = 0;
   std::vector<Nic> nics;
+  std::optional<Nic> uplink = {};  ///< the card behind those, if it has internet (lib/net/uplink.h)
   bool operator==(const Node&) const = default;
 };
 
@@ -63,6 +65,9 @@ Plan make_plan(const std::map<std::string, std::vector<int>>& vlans_of_machines,
 /// make_plan() does, and for a name that is there already; `plan` is unchanged then.
 void add_machine(Plan& plan, const std::string& name, const std::vector<int>& vlans);
 
+/// Gives a machine a card that leads out of the host. Throws Error{usage} for an unknown one.
+void add_uplink(Plan& plan, const std::string& machine);
+
 /// /etc/hosts of `machine`: localhost, then one IPv4 and one IPv6 line for each machine with an
 /// address, itself included. A peer on several VLANs gets its address on the first VLAN of
 /// `machine`'s own list that both are on, so that names lead to reachable addresses; a peer
@@ -70,7 +75,8 @@ void add_machine(Plan& plan, const std::string& name, const std::vector<int>& vl
 std::string hosts_file(const Plan& plan, std::string_view machine);
 
 /// What `machine` must contain from its first moment on to be on the network: hostname, hosts,
-/// and one systemd-networkd file per NIC (understood by systemd 252; newer keys are avoided).
+/// and one systemd-networkd file per NIC (understood by systemd 252; newer keys are avoided); with
+/// an uplink resolv.conf too.
 /// Throws Error{usage} for an unknown machine.
 std::vector<SeedFile> seed_files(const Plan& plan, std::string_view machine);
 
