@@ -8,9 +8,13 @@
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -39,6 +43,11 @@ int errno_of(int libnl_error) {
   }
 }
 
+// Answers wait in the socket until all requests of one system call were carried out, at most some
+// 1.3 KB of the kernel's memory each; what finds no room is lost.
+constexpr std::size_t at_once = 100;
+constexpr int room_for_answers = 200 * 1024, room_for_requests = 64 * 1024;
+
 // What NETLINK_EXT_ACK adds behind a refusal.
 std::string kernel_words(nlmsgerr* refusal) {
   auto* header = reinterpret_cast<nlmsghdr*>(refusal) - 1;  // it is its message's payload
@@ -65,6 +74,7 @@ NetlinkSocket::NetlinkSocket() : socket_(::nl_socket_alloc(), ::nl_socket_free) 
   int on = 1;
   ::setsockopt(::nl_socket_get_fd(get()), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   ::setsockopt(::nl_socket_get_fd(get()), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
+  ::nl_socket_set_buffer_size(get(), room_for_answers, room_for_requests);
   ::nl_socket_modify_err_cb(get(), NL_CB_CUSTOM, on_refusal, this);
 }
 
@@ -97,9 +107,68 @@ void NetlinkSocket::check(int result, const std::string& attempt) {
   if (int code = code_of(result)) fail(code, attempt);
 }
 
-void NetlinkSocket::send(std::unique_ptr<nl_msg, void (*)(nl_msg*)> message,
-                         const std::string& attempt) {
-  check(::nl_send_sync(get(), message.release()), attempt);  // which frees it
+void NetlinkSocket::fail(const Answer& answer, const std::string& attempt) {
+  reason_ = answer.words;
+  fail(answer.code, attempt);
+}
+
+void NetlinkSocket::send(const Request& request) {
+  auto answer = ask(request);
+  if (answer.code) fail(answer, request.attempt());
+}
+
+NetlinkSocket::Answer NetlinkSocket::ask(const Request& request) {
+  Answer answer;
+  exchange(&request, 1, &answer);
+  return answer;
+}
+
+std::vector<NetlinkSocket::Answer> NetlinkSocket::exchange(const std::vector<Request>& requests) {
+  std::vector<Answer> answers(requests.size());
+  for (std::size_t done = 0; done < requests.size(); done += at_once)
+    exchange(&requests[done], std::min(at_once, requests.size() - done), &answers[done]);
+  return answers;
+}
+
+void NetlinkSocket::exchange(const Request* requests, std::size_t count, Answer* answers) {
+  auto first = sequence_;
+  std::string bytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto* header = requests[i].header();
+    header->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+    header->nlmsg_seq = sequence_++;
+    bytes.append(reinterpret_cast<const char*>(header), header->nlmsg_len);
+    bytes.resize(NLMSG_ALIGN(bytes.size()));
+  }
+  int fd = ::nl_socket_get_fd(get());
+  while (::send(fd, bytes.data(), bytes.size(), 0) < 0)
+    if (errno != EINTR) fail(errno, requests[0].attempt());
+  for (std::size_t missing = count; missing > 0;) missing -= receive(first, count, answers);
+}
+
+std::size_t NetlinkSocket::receive(std::uint32_t first, std::size_t count, Answer* answers) {
+  alignas(nlmsghdr) char buffer[16384];
+  auto got = ::recv(::nl_socket_get_fd(get()), buffer, sizeof buffer, 0);
+  if (got < 0 && errno == EINTR) return 0;
+  if (got < 0) fail(errno, "waiting for the kernel's answers about its interfaces");
+  std::size_t found = 0;
+  auto left = static_cast<int>(got);
+  for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); ::nlmsg_ok(header, left);
+       header = ::nlmsg_next(header, &left)) {
+    auto number = header->nlmsg_seq - first;
+    if (header->nlmsg_type != NLMSG_ERROR || number >= count) continue;
+    auto* refusal = static_cast<nlmsgerr*>(::nlmsg_data(header));
+    answers[number] = {-refusal->error, kernel_words(refusal)};
+    ++found;
+  }
+  return found;
+}
+
+int NetlinkSocket::index_of(const std::string& name) const noexcept {
+  ifreq request{};
+  if (name.size() >= sizeof request.ifr_name) return 0;
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  return ::ioctl(::nl_socket_get_fd(get()), SIOCGIFINDEX, &request) < 0 ? 0 : request.ifr_ifindex;
 }
 
 }  // namespace attest::net

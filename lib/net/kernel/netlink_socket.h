@@ -1,10 +1,13 @@
 // A socket to the kernel's rtnetlink, whose refusals are sentences: libnl maps errors to numbers
 // of its own and drops the kernel's words, this keeps both.
 #pragma once
+#include "lib/net/kernel/request.h"
+
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
-struct nl_msg;
 struct nl_sock;
 struct nlmsgerr;
 struct sockaddr_nl;
@@ -31,14 +34,33 @@ class NetlinkSocket {
   /// code_of(), and fail() unless it is 0.
   void check(int result, const std::string& attempt);
   /// Sends a request and waits for the kernel's consent. Throws as check() does.
-  void send(std::unique_ptr<nl_msg, void (*)(nl_msg*)> message, const std::string& attempt);
+  void send(const Request& request);
+  /// What the kernel said to one of several requests: 0 or its errno, and its words.
+  struct Answer {
+    int code = 0;
+    std::string words;
+  };
+  /// Sends all (a hundred with each system call) and waits for all their answers, which are in the
+  /// same order. The kernel carries out each, whatever became of those before. Throws Error{host}
+  /// if the kernel cannot be asked at all.
+  std::vector<Answer> exchange(const std::vector<Request>& requests);
+  /// The same for one.
+  Answer ask(const Request& request);
+  /// fail() for an answer that is a refusal.
+  [[noreturn]] void fail(const Answer& answer, const std::string& attempt);
+  /// The kernel's number for the interface `name`; 0 if there is none. Looks in the namespace of
+  /// this socket, wherever the thread is.
+  int index_of(const std::string& name) const noexcept;
 
  private:
+  void exchange(const Request* requests, std::size_t count, Answer* answers);
+  std::size_t receive(std::uint32_t first, std::size_t count, Answer* answers);
   static int on_refusal(sockaddr_nl* from, nlmsgerr* refusal, void* self);
 
   std::unique_ptr<nl_sock, void (*)(nl_sock*)> socket_;
-  int refused_ = 0;     ///< errno of the last refusal, until it is asked for
-  std::string reason_;  ///< the kernel's words about it; may be empty
+  int refused_ = 0;             ///< errno of the last refusal, until it is asked for
+  std::string reason_;          ///< the kernel's words about it; may be empty
+  std::uint32_t sequence_ = 0;  ///< of exchange(); libnl counts its own
 };
 
 }  // namespace attest::net

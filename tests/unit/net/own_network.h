@@ -39,14 +39,6 @@ inline void enter(const base::Fd& netns) {
   base::check(::setns(netns.get(), CLONE_NEWNET), "entering a network namespace");
 }
 
-/// Runs `function` in another network namespace.
-inline void in_netns(const base::Fd& netns, const std::function<void()>& function) {
-  on_a_thread([&] {
-    enter(netns);
-    function();
-  });
-}
-
 /// Takes all capabilities from the calling thread, and from no other.
 inline void drop_capabilities() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
