@@ -64,7 +64,7 @@ void check(const Impairment& impairment) {
 }
 
 void Rules::block(Member from, Member to) {
-  blocked_.set(static_cast<std::size_t>(from * max_members + to));
+  blocked_.set(index(from, to));
   any_blocked_ = true;
 }
 

@@ -29,9 +29,7 @@ class Rules {
   void shape_from(Member member, const Impairment& impairment);
   void shape_to(Member member, const Impairment& impairment);
 
-  bool blocks(Member from, Member to) const {
-    return blocked_[static_cast<std::size_t>(from * max_members + to)];
-  }
+  bool blocks(Member from, Member to) const { return blocked_[index(from, to)]; }
   bool blocks_any() const noexcept { return any_blocked_; }
   /// Null: frames pass as they are.
   const Impairment* from(Member member) const;
@@ -42,6 +40,10 @@ class Rules {
   bool operator==(const Rules&) const = default;
 
  private:
+  static constexpr std::size_t index(Member from, Member to) {
+    return static_cast<std::size_t>(from) * max_members + static_cast<std::size_t>(to);
+  }
+
   std::bitset<static_cast<std::size_t>(max_members) * max_members> blocked_;
   bool any_blocked_ = false;
   std::map<Member, Impairment> from_, to_;

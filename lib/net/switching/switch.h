@@ -49,7 +49,8 @@ class Switch {
   /// Takes effect with the next frame that comes in. Delayed frames keep their time; where the
   /// rules block them by then they are lost.
   void set_rules(Rules rules);
-  /// Shows `watcher` what passes until unwatch() of the number returned.
+  /// Shows `watcher` what passes until unwatch() of the number returned. It must not call the
+  /// switch, nor throw.
   int watch(Watcher watcher);
   void unwatch(int number);
   SwitchStats stats() const;

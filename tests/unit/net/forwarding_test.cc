@@ -1,5 +1,6 @@
 #include "lib/net/switching/forwarding.h"
 
+#include "tests/unit/net/fake_port.h"
 #include "tests/unit/net/peer.h"
 
 #include <gmock/gmock.h>
@@ -10,31 +11,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-// Notes what it is given, as late as the bytes must be valid.
-class FakePort final : public Port {
- public:
-  Received receive(std::span<char>, std::vector<std::string_view>&) override {
-    return Received::nothing_yet;
-  }
-  Task<void> readable() override { co_return; }
-  void add(std::string_view framed) override { added_.push_back(framed); }
-  bool has_unflushed() const noexcept override { return !added_.empty(); }
-  void flush() override {
-    for (auto framed : added_) got.emplace_back(framed.substr(length_bytes));
-    sent_ += added_.size();
-    added_.clear();
-  }
-  void close() noexcept override { closed = true; }
-  PortStats sent() const override { return {.frames_out = sent_}; }
-
-  std::vector<std::string> got;
-  bool closed = false;
-
- private:
-  std::vector<std::string_view> added_;
-  std::uint64_t sent_ = 0;
-};
 
 // Ports i of members i + 1, which are stations i + 1 too. Time stands still but for after().
 class ForwardingTest : public testing::Test {

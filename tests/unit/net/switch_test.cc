@@ -21,7 +21,7 @@ class SwitchTest : public testing::Test {
       return 0;
     });
   }
-  ~SwitchTest() override { destroy(); }
+  void TearDown() override { destroy(); }
 
   void destroy() {
     on_loop(loop_, [&] {
