@@ -79,9 +79,9 @@ class Udp {
 
   /// Sends `text` until `peer` has it. What is sent before the link is ready may be lost, as on
   /// any network.
-  bool reaches(const Udp& peer, const std::string& text) const {
+  bool reaches(const Udp& peer, const std::string& text, int attempts = 100) const {
     auto address = address_of(peer.ip_);
-    for (int attempt = 0; attempt < 100; ++attempt) {
+    for (int attempt = 0; attempt < attempts; ++attempt) {
       ::sendto(socket_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&address),
                sizeof address);
       pollfd ready{.fd = peer.socket_.get(), .events = POLLIN, .revents = 0};
