@@ -1,0 +1,296 @@
+// What links do to frames, measured from end to end. Bounds are wide where time is: these run in
+// emulated machines, too.
+#include "bed.h"
+
+#include <cmath>
+
+namespace attest::net {
+namespace {
+using testing::ElementsAre;
+using testing::Ge;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Le;
+
+class KernelImpairment : public ShapingBed {
+ protected:
+  void SetUp() override {
+    auto& missing = shaping_support().no_impairments;
+    if (!missing.empty()) GTEST_SKIP() << missing;
+    ShapingBed::SetUp();
+    if (!IsSkipped()) rules_ = std::make_unique<KernelRules>("br");
+  }
+  void TearDown() override {
+    rules_.reset();
+    ShapingBed::TearDown();
+  }
+
+  void to(Member member, const Impairment& impairment) {
+    Rules rules;
+    rules.shape_to(member, impairment);
+    rules_->apply(rules, ports_);
+  }
+  void from(Member member, const Impairment& impairment) {
+    Rules rules;
+    rules.shape_from(member, impairment);
+    rules_->apply(rules, ports_);
+  }
+  void heal() { rules_->apply({}, ports_); }
+
+  static void note(const char* what, double value) {
+    testing::Test::RecordProperty(what, std::to_string(value));
+    std::printf("measured: %s %.3f\n", what, value);
+  }
+  static double lost(const std::vector<Arrival>& arrivals, int count) {
+    return copies(arrivals, count)[0] / static_cast<double>(count);
+  }
+  static bool in_order(const std::vector<Arrival>& arrivals) {
+    return std::is_sorted(arrivals.begin(), arrivals.end(),
+                          [](auto& one, auto& other) { return one.number < other.number; });
+  }
+
+  std::unique_ptr<KernelRules> rules_;
+};
+
+constexpr int many = 20'000;
+
+TEST_F(KernelImpairment, LossIsOfTheShareAndOfOneDirection) {
+  const struct {
+    const char* what;
+    Member from, to;
+    bool receiver;
+  } cases[] = {{"to_machine_lost", 1, 2, true},
+               {"from_machine_lost", 2, 1, false},
+               {"to_test_lost", 1, us, true},
+               {"from_test_lost", us, 1, false}};
+  for (auto& row : cases) {
+    SCOPED_TRACE(row.what);
+    row.receiver ? to(row.to, {.loss = 0.1}) : from(row.from, {.loss = 0.1});
+    auto share = lost(sent(row.from, row.to, many), many);
+    note(row.what, share);
+    EXPECT_NEAR(share, 0.1, 0.01);
+    EXPECT_EQ(lost(sent(row.to, row.from, 1000), 1000), 0) << "the other way";
+    EXPECT_EQ(lost(sent(3, row.to == us ? 2 : us, 1000), 1000), 0) << "others";
+  }
+  to(2, {.loss = 1});
+  EXPECT_THAT(sent(1, 2, 1000), IsEmpty());
+  heal();
+  EXPECT_EQ(lost(sent(1, 2, 1000), 1000), 0);
+}
+
+TEST_F(KernelImpairment, DelayIsOfOneDirectionAndAddsUpOverTwoLinks) {
+  const struct {
+    const char* what;
+    Member from, to;
+    bool receiver;
+  } cases[] = {{"to_machine_ms", 1, 2, true},
+               {"from_machine_ms", 2, 1, false},
+               {"to_test_ms", 1, us, true},
+               {"from_test_ms", us, 1, false}};
+  for (auto& row : cases) {
+    SCOPED_TRACE(row.what);
+    row.receiver ? to(row.to, {.delay = 50ms}) : from(row.from, {.delay = 50ms});
+    auto arrivals = sent(row.from, row.to, 200);
+    EXPECT_EQ(arrivals.size(), 200U);
+    EXPECT_TRUE(in_order(arrivals));
+    note(row.what, median_way(arrivals));
+    EXPECT_THAT(median_way(arrivals), testing::AllOf(Ge(50), Le(100)));
+    EXPECT_LT(median_way(sent(row.to, row.from, 200)), 40) << "the other way";
+  }
+  Rules both;
+  both.shape_from(1, {.delay = 50ms});
+  both.shape_to(2, {.delay = 70ms});
+  rules_->apply(both, ports_);
+  auto median = median_way(sent(1, 2, 200));
+  note("two_links_ms", median);
+  EXPECT_THAT(median, testing::AllOf(Ge(120), Le(170)));
+  EXPECT_LT(median_way(sent(3, 1, 200)), 40);
+}
+
+TEST_F(KernelImpairment, JitterSpreadsDelaysAndKeepsTheOrder) {
+  to(2, {.delay = 100ms, .jitter = 90ms});
+  // One at a time, or all would wait behind the slowest.
+  std::vector<double> ways;
+  for (int number = 0; number < 40; ++number) {
+    auto one = sent(1, 2, 1, 100, 250ms);
+    ASSERT_EQ(one.size(), 1U);
+    ways.push_back(milliseconds_of(one[0].way));
+  }
+  std::sort(ways.begin(), ways.end());
+  note("least_ms", ways.front());
+  note("median_ms", ways[20]);
+  note("most_ms", ways.back());
+  EXPECT_THAT(ways.front(), testing::AllOf(Ge(10), Le(60)));
+  EXPECT_THAT(ways.back(), testing::AllOf(Ge(140), Le(260)));
+  auto arrivals = sent(1, 2, 2000);
+  EXPECT_EQ(arrivals.size(), 2000U);
+  EXPECT_TRUE(in_order(arrivals));
+}
+
+TEST_F(KernelImpairment, DuplicatesComeTwiceAndWhatIsLostAsOften) {
+  to(2, {.duplicate = 0.2});
+  auto times = copies(sent(1, 2, many), many);
+  note("twice", times[2] / double{many});
+  EXPECT_EQ(times[0], 0);
+  EXPECT_NEAR(times[2] / double{many}, 0.2, 0.015);
+  EXPECT_EQ(times[3], 0);
+
+  from(1, {.loss = 0.1, .duplicate = 0.2});
+  times = copies(sent(1, 2, many), many);
+  note("lost_beside_duplicates", times[0] / double{many});
+  note("twice_beside_loss", times[2] / double{many});
+  EXPECT_NEAR(times[0] / double{many}, 0.1, 0.01);
+  EXPECT_NEAR(times[2] / double{many}, 0.9 * 0.2, 0.015);
+  EXPECT_EQ(times[3], 0);
+}
+
+TEST_F(KernelImpairment, CorruptFramesArriveWithAFlippedBit) {
+  constexpr int count = 5000;
+  to(2, {.corrupt = 0.3});
+  auto arrivals = sent(1, 2, count, 1400);
+  auto changed = std::count_if(arrivals.begin(), arrivals.end(), [](auto& one) {
+    return !one.intact || one.number < 0 || one.number >= count;
+  });
+  note("changed", static_cast<double>(changed) / count);
+  // Some flips are in headers, and then the frame is not for this socket.
+  EXPECT_NEAR(static_cast<double>(changed) / count, 0.3, 0.04);
+  EXPECT_GT(arrivals.size(), count * 0.97);
+  EXPECT_TRUE(reaches(2, 1));
+}
+
+TEST_F(KernelImpairment, ReorderedFramesAreOvertaken) {
+  constexpr int count = 2000;
+  to(2, {.reorder = 0.1});
+  auto arrivals = sent(1, 2, count);
+  ASSERT_EQ(arrivals.size(), count * 1U);
+  auto late =
+      std::count_if(arrivals.begin(), arrivals.end(), [](auto& one) { return one.way >= 5ms; });
+  note("late", static_cast<double>(late) / count);
+  EXPECT_FALSE(in_order(arrivals));
+  EXPECT_GE(late, count * 0.07) << "all that are held back are late";
+}
+
+TEST_F(KernelImpairment, ARateLets100MsOfFramesWait) {
+  to(2, {.rate = 8'000'000});
+  constexpr int size = 958;  // 1000 bytes with its headers: a millisecond
+  stations_.at(2).receive(0ms);
+  for (int number = 0; number < 1000; ++number) stations_.at(1).send(stations_.at(2), number, size);
+  auto arrivals = stations_.at(2).receive(300ms);
+  ASSERT_FALSE(arrivals.empty());
+  note("burst_frames", static_cast<double>(arrivals.size()));
+  // Those that wait, and those that had left before the last was sent.
+  EXPECT_GE(arrivals.size(), 95U);
+  EXPECT_LT(arrivals.size(), 700U);
+  EXPECT_TRUE(in_order(arrivals));
+  auto longest = milliseconds_of(
+      std::max_element(arrivals.begin(), arrivals.end(), [](auto& one, auto& other) {
+        return one.way < other.way;
+      })->way);
+  note("longest_wait_ms", longest);
+  EXPECT_THAT(longest, testing::AllOf(Ge(80), Le(200)));
+  auto span = milliseconds_of(arrivals.back().at - arrivals.front().at);
+  auto rate = (static_cast<double>(arrivals.size()) - 1) * 8 / span;  // Mbit/s: kbit a millisecond
+  note("mbit_a_second", rate);
+  EXPECT_NEAR(rate, 8, 1.2);
+}
+
+TEST_F(KernelImpairment, AnMtuDropsWhatIsLonger) {
+  from(1, {.mtu = 1000});
+  constexpr int headers = 28;
+  EXPECT_EQ(sent(1, 2, 10, 1000 - headers).size(), 10U);
+  EXPECT_THAT(sent(1, 2, 10, 1001 - headers), IsEmpty());
+  EXPECT_EQ(sent(2, 1, 10, 1400).size(), 10U);
+}
+
+TEST_F(KernelImpairment, HealingLosesNothingThatIsUnderWayAndKeepsTheOrder) {
+  for (bool receiver : {true, false}) {
+    SCOPED_TRACE(receiver ? "to" : "from");
+    receiver ? to(2, {.delay = 300ms}) : from(1, {.delay = 300ms});
+    auto& one = stations_.at(1);
+    auto& other = stations_.at(2);
+    other.receive(0ms);
+    for (int number = 0; number < 100; ++number) one.send(other, number);
+    heal();
+    for (int number = 100; number < 200; ++number) one.send(other, number);
+    auto arrivals = other.receive(600ms);
+    EXPECT_EQ(arrivals.size(), 200U);
+    EXPECT_TRUE(in_order(arrivals));
+    EXPECT_LT(median_way(sent(1, 2, 100)), 40);
+    heal();  // takes the queues away
+    EXPECT_LT(median_way(sent(1, 2, 100)), 40);
+  }
+}
+
+TEST_F(KernelImpairment, SeveralFaultsAtOnceKeepTheirLinks) {
+  Rules rules;
+  rules.shape_to(1, {.delay = 60ms});
+  rules.shape_from(1, {.loss = 0.5});
+  rules.shape_from(us, {.delay = 30ms, .loss = 0.2});
+  rules.block(3, 2);
+  rules_->apply(rules, ports_);
+  EXPECT_NEAR(lost(sent(1, 2, 2000), 2000), 0.5, 0.06);
+  EXPECT_THAT(median_way(sent(2, 1, 100)), testing::AllOf(Ge(60), Le(110)));
+  auto from_us = sent(us, 1, 2000);
+  EXPECT_NEAR(lost(from_us, 2000), 0.2, 0.05);
+  EXPECT_GE(median_way(from_us), 90);
+  EXPECT_FALSE(reaches(3, 2));
+  EXPECT_TRUE(reaches(2, 3));
+}
+
+TEST_F(KernelImpairment, OfAPortThatIsMadeAgainIsBackAtTheNextApply) {
+  Rules rules;
+  rules.shape_to(1, {.loss = 1});
+  rules.shape_from(1, {.loss = 1});
+  rules.shape_to(9, {.loss = 1});
+  auto ports = ports_;
+  ports[9] = "not-there";
+  rules_->apply(rules, ports);
+  EXPECT_FALSE(reaches(2, 1));
+  netlink_->remove(ports_.at(1));
+  rules_->apply(rules, ports);
+  add_machine(1);
+  ASSERT_TRUE(warmed_up(stations_.at(1), stations_.at(2)));
+  rules_->apply(rules, ports);
+  EXPECT_FALSE(reaches(2, 1));
+  EXPECT_FALSE(reaches(1, 2));
+  netlink_->remove(ports_.at(1));
+  heal();  // of what is gone
+}
+
+TEST_F(KernelImpairment, LeavesNothingBehind) {
+  Rules rules;
+  for (Member member : {1, 2, us}) {
+    rules.shape_to(member, {.delay = 10s});
+    rules.shape_from(member, {.delay = 10s});
+  }
+  rules_->apply(rules, ports_);
+  EXPECT_THAT(netlink_->names("ifb-"), testing::SizeIs(3));
+  rules_.reset();
+  EXPECT_THAT(netlink_->names("ifb-"), IsEmpty());
+  for (Member from : {1, 2, us})
+    for (Member to : {1, 2, us})
+      EXPECT_TRUE(from == to || reaches(from, to)) << from << " to " << to;
+}
+
+TEST_F(KernelImpairment, WithoutPermissionSaysWhatItNeedsAndLeavesNone) {
+  to(2, {.loss = 1});
+  on_a_thread([&] {
+    drop_capabilities();
+    try {
+      KernelRules unable("br");
+      Rules rules;
+      rules.shape_to(1, {.loss = 1});
+      unable.apply(rules, ports_);
+      FAIL() << "the kernel lets anybody impair";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), Error::Kind::host);
+      EXPECT_THAT(error.what(), HasSubstr("'port1'"));
+      EXPECT_THAT(error.what(), HasSubstr("CAP_NET_ADMIN"));
+    }
+  });
+  EXPECT_FALSE(reaches(1, 2));
+  EXPECT_TRUE(reaches(2, 1));
+}
+
+}  // namespace
+}  // namespace attest::net
