@@ -29,7 +29,7 @@ void set_link(const std::string& name, bool up) {
 
 // Sends until the last that was sent arrives: a cable that is up loses frames without a word until
 // the kernel has found out that it is. Nothing is on the way afterwards.
-bool reaches(const Plug& from, const Plug& to) {
+bool reaches(const Wire& from, const Wire& to) {
   for (int attempt = 0; attempt < 300; ++attempt) {
     auto probe = frame(2, 1, "can you hear me? " + std::to_string(attempt));
     from.send(probe);
@@ -62,15 +62,15 @@ class Cable : public OwnNetwork {
     ASSERT_TRUE(reaches(*left_, *right_) && reaches(*right_, *left_));
     sent_before_ = near_hub_.sent(near_);
   }
-  static std::size_t connect(Hub& hub, std::optional<Plug>& plug, const char* interface) {
-    auto [ours, theirs] = Plug::make();
+  static std::size_t connect(Hub& hub, std::optional<Wire>& plug, const char* interface) {
+    auto [ours, theirs] = Wire::make();
     plug.emplace(std::move(ours));
     hub.join(std::move(theirs));
     return hub.join(open_packet_socket(interface));
   }
   async::Loop loop_;
   Hub near_hub_{loop_}, far_hub_{loop_};
-  std::optional<Plug> left_, right_;
+  std::optional<Wire> left_, right_;
   std::size_t near_ = 0, far_ = 0;
   PortStats sent_before_;
 };
@@ -167,7 +167,7 @@ TEST_F(Cable, HearsItsOwnInterfaceOnly) {
   set_link("other2", true);
   connect_and_wait();
   Hub out(loop_), in(loop_);
-  std::optional<Plug> sender, reader;
+  std::optional<Wire> sender, reader;
   connect(out, sender, "other2");
   connect(in, reader, "other");
   ASSERT_TRUE(reaches(*sender, *reader));
@@ -232,8 +232,8 @@ TEST_F(Cable, SaysWhatOpeningNeeds) {
 
 class DatagramPorts : public testing::Test {
  protected:
-  Plug join() {
-    auto [ours, theirs] = Plug::make();
+  Wire join() {
+    auto [ours, theirs] = Wire::make();
     hub_.join(std::move(theirs));
     return std::move(ours);
   }

@@ -95,15 +95,15 @@ class Hub {
 };
 
 /// The other end of a unix datagram socket, on the test's own thread.
-class Plug {
+class Wire {
  public:
-  /// {the plug, what a port is made on}
-  static std::pair<Plug, base::Fd> make() {
+  /// {the wire, what a port is made on}
+  static std::pair<Wire, base::Fd> make() {
     int ends[2];
     base::check(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends), "socketpair");
-    return {Plug(base::Fd(ends[0])), base::Fd(ends[1])};
+    return {Wire(base::Fd(ends[0])), base::Fd(ends[1])};
   }
-  explicit Plug(base::Fd socket) : socket_(std::move(socket)) {}
+  explicit Wire(base::Fd socket) : socket_(std::move(socket)) {}
 
   void send(std::string_view frame) const {
     base::check(static_cast<int>(::send(socket_.get(), frame.data(), frame.size(), MSG_NOSIGNAL)),

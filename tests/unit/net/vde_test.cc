@@ -84,7 +84,7 @@ class Client {
     ::unlink(own_.sun_path);
     return true;
   }
-  Plug plug() { return Plug(std::move(data_)); }
+  Wire plug() { return Wire(std::move(data_)); }
   void leave() { control_.reset(); }
   bool is_put_out() const {
     char byte;
@@ -100,7 +100,7 @@ class Client {
   sockaddr_un own_{};
 };
 
-Plug join(Client& client) {
+Wire join(Client& client) {
   client.say(client.request());
   EXPECT_TRUE(client.connect());
   return client.plug();
