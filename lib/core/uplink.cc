@@ -20,26 +20,28 @@ using Socket = Outside::Socket::element_type;
 
 constexpr const char* install = "install passt (Debian: passt)";
 
+bool has_answer(const std::string& received) {
+  net::FrameSplitter splitter;
+  splitter.feed(received);
+  while (auto framed = splitter.next())
+    if (net::is_gateway_answer(framed->substr(net::length_bytes))) return true;
+  return false;
+}
+
 // Sends `question` and returns at its answer, with nothing; else what came instead, as text.
 // `socket` outlives this.
 Task<std::optional<std::string>> ask(Socket* socket, std::string question) {
   // Its failure is the end that the reading sees too, perhaps after some words.
   co_await asio::async_write(*socket, asio::buffer(question), asio::as_tuple(asio::use_awaitable));
-  std::string text;
-  net::FrameSplitter splitter;
+  std::string received;
   std::array<char, 4096> buffer{};
   for (;;) {
     auto [error, count] =
         co_await socket->async_read_some(asio::buffer(buffer), asio::as_tuple(asio::use_awaitable));
-    if (error) co_return text;
-    std::string_view received(buffer.data(), count);
-    if (!text.empty() || net::is_text(received)) {
-      text += received;
-      continue;
-    }
-    splitter.feed(received);
-    while (auto framed = splitter.next())
-      if (net::is_gateway_answer(framed->substr(net::length_bytes))) co_return std::nullopt;
+    if (error) co_return received;
+    received.append(buffer.data(), count);
+    // passt sends a length and its frame apart.
+    if (!net::is_text(received) && has_answer(received)) co_return std::nullopt;
   }
 }
 

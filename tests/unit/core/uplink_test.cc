@@ -87,13 +87,17 @@ TEST_F(OpenUplink, GivesAStreamOnWhichPasstAnswers) {
   auto question = net::gateway_question(net::make_uplink(2));
   ASSERT_EQ(::send(stream.get(), question.data(), question.size(), MSG_NOSIGNAL),
             static_cast<ssize_t>(question.size()));
+  std::string answer;
   pollfd ready{stream.get(), POLLIN, 0};
-  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
-  char answer[256];
-  auto count = ::recv(stream.get(), answer, sizeof answer, 0);
-  ASSERT_GT(count, static_cast<ssize_t>(net::length_bytes));
-  EXPECT_TRUE(net::is_gateway_answer(
-      {answer + net::length_bytes, static_cast<std::size_t>(count) - net::length_bytes}));
+  while (answer.size() <= net::length_bytes ||
+         answer.size() < net::length_bytes + net::read_length(answer)) {
+    ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+    char buffer[256];
+    auto count = ::recv(stream.get(), buffer, sizeof buffer, 0);
+    ASSERT_GT(count, 0);
+    answer.append(buffer, static_cast<std::size_t>(count));
+  }
+  EXPECT_TRUE(net::is_gateway_answer(answer.substr(net::length_bytes)));
 }
 
 TEST_F(OpenUplink, SaysWhatToInstallWithoutPasst) {
@@ -111,6 +115,17 @@ TEST_F(OpenUplink, RepeatsPasstsOwnWordsIfItEndsAtOnce) {
   auto text = error_of(Error::Kind::host, [&] { open(); });
   EXPECT_THAT(text, AllOf(HasSubstr("ended at once: External interface not usable"),
                           Not(HasSubstr("hint"))));
+}
+
+TEST_F(OpenUplink, TakesAnAnswerInPieces) {
+  only(R"(
+    printf '\0\0\0\052' >&0
+    /bin/sleep 0.05
+    printf '\122\124\0\022\0\002\122\124\0\022\0\376\010\006\0\001\010\0\006\004\0\002' >&0
+    /bin/sleep 0.05
+    printf '\122\124\0\022\0\376\012\0\002\002\122\124\0\022\0\002\012\0\002\017' >&0
+    while read -r never; do :; done)");
+  EXPECT_TRUE(open());
 }
 
 TEST_F(OpenUplink, SaysSoIfPasstEndsWithoutAWord) {
