@@ -4,6 +4,7 @@
 #include "lib/net/kernel/link_maker.h"
 
 #include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/cache.h>
 #include <netlink/route/link.h>

@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <netlink/addr.h>
 #include <netlink/attr.h>
+#include <netlink/msg.h>
 
 #include <new>
 #include <utility>
@@ -33,6 +34,8 @@ Request::Request(int type, int flags, const void* header, std::size_t size, std:
   need(message_ != nullptr);
   append(header, size);
 }
+
+nlmsghdr* Request::header() const noexcept { return ::nlmsg_hdr(message_.get()); }
 
 void Request::append(const void* bytes, std::size_t size) {
   need(::nlmsg_append(message_.get(), const_cast<void*>(bytes), size, NLMSG_ALIGNTO) == 0);

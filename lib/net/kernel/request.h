@@ -1,14 +1,15 @@
 // One message to rtnetlink, put together attribute by attribute. Used by hand where libnl has no
 // setter, and where several messages go to the kernel at once.
 #pragma once
-#include <netlink/msg.h>
-
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 struct nl_addr;
+struct nl_msg;
+struct nlmsghdr;
 
 namespace attest::net {
 
@@ -42,7 +43,7 @@ class Request {
   }
 
   const std::string& attempt() const noexcept { return attempt_; }
-  nlmsghdr* header() const noexcept { return ::nlmsg_hdr(message_.get()); }
+  nlmsghdr* header() const noexcept;
 
  private:
   Request(int type, int flags, const void* header, std::size_t size, std::string attempt);
