@@ -51,19 +51,21 @@ struct Peer {
     attest::base::check(static_cast<int>(::sendmsg(socket.get(), &message, MSG_NOSIGNAL)),
                         "sending to a switch");
   }
-  // Bytes that came; 0 if none do.
-  std::size_t receive(std::chrono::milliseconds patience) const {
+  // What came, valid until the next call; empty if nothing does.
+  std::string_view receive(std::chrono::milliseconds patience) const {
     static char buffer[qemu_reads];
-    auto count = ::recv(socket.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-    if (count > 0) return static_cast<std::size_t>(count);
-    pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&ready, 1, static_cast<int>(patience.count())) == 0) return 0;
-    return static_cast<std::size_t>(
-        attest::base::check(static_cast<int>(::recv(socket.get(), buffer, sizeof buffer, 0)),
-                            "receiving from a switch"));
+    auto take = [&](int flags) { return ::recv(socket.get(), buffer, sizeof buffer, flags); };
+    auto count = take(MSG_DONTWAIT);
+    if (count < 0) {
+      pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&ready, 1, static_cast<int>(patience.count())) == 0) return {};
+      count = take(0);
+    }
+    if (count <= 0) throw attest::base::sys_error("receiving from a switch");
+    return {buffer, static_cast<std::size_t>(count)};
   }
   void discard() const {
-    while (receive(50ms) > 0) continue;
+    while (!receive(50ms).empty()) continue;
   }
 };
 
@@ -85,7 +87,7 @@ struct Pair {
     });
     std::size_t bytes = 0;
     auto began = Clock::now(), end = began + 300ms, now = began;
-    for (; now < end; now = Clock::now()) bytes += other.receive(100ms);
+    for (; now < end; now = Clock::now()) bytes += other.receive(100ms).size();
     stop = true;
     // Until it has ended somebody must read: a sender of datagrams would wait for ever.
     other.discard();
@@ -94,11 +96,13 @@ struct Pair {
     return static_cast<double>(bytes) * 8 /
            std::chrono::duration<double, std::nano>(now - began).count();
   }
-  double latency_us() const {
-    auto sent = frame('\2', '\1');
+  // From send() to the frame of that `number`, so that none of before is taken for it.
+  double latency_us(int number) const {
+    auto sent = frame('\2', '\1'), mark = "#" + std::to_string(number);
+    sent.replace(sent.size() - mark.size(), mark.size(), mark);
     return 1000 * bench::time_ms([&] {
              one.send(sent);
-             for (std::size_t bytes = 0; bytes < frame_size;) bytes += other.receive(1000ms);
+             while (!other.receive(1000ms).ends_with(mark)) continue;
            });
   }
 };
@@ -187,8 +191,7 @@ void bench_switch(std::vector<bench::Metric>& metrics, int count) {
 
   std::vector<double> mine, shaped, hub, latency;
   use(rules_of_others());
-  // First: what is left over of a flood would be taken for the frame that is awaited.
-  for (int i = 0; i < 20 * count; ++i) latency.push_back(ours.latency_us());
+  for (int i = 0; i < 20 * count; ++i) latency.push_back(ours.latency_us(i));
   for (int i = 0; i < std::max(3, count / 10); ++i) {
     use(rules_of_others());
     mine.push_back(ours.gbit_per_s());
