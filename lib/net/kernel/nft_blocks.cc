@@ -50,6 +50,16 @@ void load(NftMessage& list, int to_register, bool known, int meta_key, const std
     });
 }
 
+void drop(NftMessage& list) {
+  expression(list, "immediate", [](NftMessage& verdict) {
+    verdict.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT)
+        .nest(NFTA_IMMEDIATE_DATA, [](NftMessage& data) {
+          data.nest(NFTA_DATA_VERDICT,
+                    [](NftMessage& code) { code.number(NFTA_VERDICT_CODE, NF_DROP); });
+        });
+  });
+}
+
 struct Hook {
   const char* chain;
   int number;
@@ -85,13 +95,7 @@ void add_rule(NftBatch& batch, const std::string& table, const Hook& hook,
           expression(list, "lookup", [&](NftMessage& lookup) {
             lookup.text(NFTA_LOOKUP_SET, set_name).number(NFTA_LOOKUP_SREG, NFT_REG_1);
           });
-          expression(list, "immediate", [&](NftMessage& verdict) {
-            verdict.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT)
-                .nest(NFTA_IMMEDIATE_DATA, [](NftMessage& data) {
-                  data.nest(NFTA_DATA_VERDICT,
-                            [](NftMessage& code) { code.number(NFTA_VERDICT_CODE, NF_DROP); });
-                });
-          });
+          drop(list);
         });
   });
 }

@@ -165,12 +165,13 @@ Message netem_of(const Interface& device, const Impairment& impairment) {
   return message;
 }
 
-// 100 ms of frames behind the one that is being sent; a plenty where no rate makes them wait.
+// 100 ms of frames, and tbf has one that is being sent; a plenty where no rate makes them wait. A
+// frame that is longer than that must fit all the same, or it would never get to tbf.
 Message bfifo_of(const Interface& device, const Impairment& impairment) {
   tc_fifo_qopt options{.limit = std::numeric_limits<std::int32_t>::max()};
   if (impairment.rate > 0)
-    options.limit = std::min(options.limit, low_half(bytes_a_second(impairment) / 10) +
-                                                longest_frame(device, impairment));
+    options.limit = std::min(options.limit, std::max(low_half(bytes_a_second(impairment) / 10),
+                                                     longest_frame(device, impairment)));
   auto message = make_qdisc(device.index, netem | only_class, bfifo, "bfifo");
   put(message, TCA_OPTIONS, options);
   return message;
@@ -250,12 +251,13 @@ void Qdiscs::redirect(const std::string& name, int device, int ifb) {
   // No key: it fits all. There is no action before 1.
   tc_u32_sel all{};
   all.flags = TC_U32_TERMINAL;
+  const void* selector = &all;  // its keys would follow it
   tc_mirred to_ifb{};
   to_ifb.action = TC_ACT_STOLEN;
   to_ifb.eaction = TCA_EGRESS_REDIR;
   to_ifb.ifindex = static_cast<std::uint32_t>(ifb);
   nest(message, TCA_OPTIONS, [&] {
-    put(::nla_put(message.get(), TCA_U32_SEL, sizeof all, &all));
+    put(::nla_put(message.get(), TCA_U32_SEL, sizeof all, selector));
     nest(message, TCA_U32_ACT, [&] {
       nest(message, 1, [&] {
         put(::nla_put_string(message.get(), TCA_ACT_KIND, "mirred"));
