@@ -140,18 +140,11 @@ void add_seed(const BackendContext& context, Site& site) {
 
 }  // namespace
 
-Links::Links(const std::vector<NetworkAttachment>& network) : netns_(net::make_netns()) {
+Links::Links(const BackendContext& context) : plugs_(context.plugs), netns_(net::make_netns()) {
   try {
-    net::Netlink netlink;
-    int index = 0;
-    for (auto& nic : network) {
-      net::Veth veth{.host_name = nic.interface,
-                     .bridge = nic.bridge,
-                     .guest_name = "eth" + std::to_string(index++),
-                     .guest_mac = nic.mac,
-                     .guest_netns = netns_.get()};
-      netlink.make_veth(veth);
-      names_.push_back(nic.interface);
+    for (auto& nic : context.network) {
+      plugs_->plug_veth(nic, "eth" + std::to_string(plugged_.size()), netns_.get());
+      plugged_.push_back(nic);
     }
   } catch (...) {
     remove();
@@ -162,14 +155,8 @@ Links::Links(const std::vector<NetworkAttachment>& network) : netns_(net::make_n
 Links::~Links() { remove(); }
 
 void Links::remove() noexcept {
-  if (names_.empty()) return;
-  try {
-    net::Netlink netlink;
-    for (auto& name : names_) netlink.remove(name);
-  } catch (const Error&) {
-    // They go with the namespace that they lead to.
-  }
-  names_.clear();
+  for (auto& nic : plugged_) plugs_->unplug(nic);
+  plugged_.clear();
 }
 
 void Site::remove() noexcept {
@@ -243,7 +230,7 @@ std::shared_ptr<Site> prepare(const BackendContext& context, fs::path cgroup) {
   site->cgroup = std::make_unique<Cgroup>(std::move(cgroup));
   site->cgroup->limit_memory(config.memory_mb);
   launch.cgroup = site->cgroup->path();
-  if (launch.own_network) site->links = std::make_unique<Links>(context.network);
+  if (launch.own_network) site->links = std::make_unique<Links>(context);
   site->table = launch.work_dir / "mounts";
   base::write_file(site->table, mount_table(launch));
   return site;

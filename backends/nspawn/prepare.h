@@ -17,9 +17,9 @@ namespace attest::nspawn {
 /// The container's network namespace, and our ends of its cables, which go when this does.
 class Links {
  public:
-  /// Makes the namespace, and a cable from each attachment's bridge to an eth<i> in it. Short calls
-  /// to the kernel. Throws Error{host}; nothing is left then.
-  explicit Links(const std::vector<NetworkAttachment>& network);
+  /// Makes the namespace, and a cable from each VLAN to an eth<i> in it, as `plugs` does. Short
+  /// calls to the kernel. Throws Error{host}; nothing is left then.
+  explicit Links(const BackendContext& context);
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
   ~Links();
@@ -29,8 +29,9 @@ class Links {
  private:
   void remove() noexcept;
 
+  std::shared_ptr<Plugs> plugs_;
   base::Fd netns_;
-  std::vector<std::string> names_;
+  std::vector<NetworkAttachment> plugged_;
 };
 
 /// One boot's parts.

@@ -90,15 +90,19 @@ void add_disks(Arguments& arguments, const Launch& launch) {
   }
 }
 
-void add_network(Arguments& arguments, const std::vector<NetworkAttachment>& network) {
+std::string netdev(const NetworkAttachment& nic, const std::string& id, int tap_fd) {
+  if (!nic.vde.empty()) return "vde,id=" + id + ",sock=" + escaped(nic.vde);
+  if (!nic.interface.empty())
+    return "tap,id=" + id + ",fd=" + std::to_string(tap_fd) + ",vhost=off";
+  return "stream,id=" + id + ",server=off,addr.type=unix,addr.path=" + escaped(nic.socket);
+}
+
+void add_network(Arguments& arguments, const Launch& launch,
+                 const std::vector<NetworkAttachment>& network) {
   for (std::size_t i = 0; i < network.size(); ++i) {
-    // Named by the NIC's ordinal, as in nixpkgs: a machine may have two on one VLAN.
-    std::string id = "vlan" + std::to_string(i + 1);
     auto& nic = network[i];
-    arguments.add({"-netdev", nic.vde.empty()
-                                  ? "stream,id=" + id + ",server=off,addr.type=unix,addr.path=" +
-                                        escaped(nic.socket)
-                                  : "vde,id=" + id + ",sock=" + escaped(nic.vde)});
+    auto id = nic_id(i);
+    arguments.add({"-netdev", netdev(nic, id, launch.first_tap_fd + static_cast<int>(i))});
     arguments.virtio("virtio-net", "netdev=" + id + ",mac=" + nic.mac);
   }
 }
@@ -115,6 +119,8 @@ void add_credentials(Arguments& arguments, const MachineConfig& config, const La
 }
 
 }  // namespace
+
+std::string nic_id(std::size_t index) { return "vlan" + std::to_string(index + 1); }
 
 bool is_microvm(const MachineConfig& config) {
   return base::split(config.qemu.machine, ',').front() == "microvm" &&
@@ -175,7 +181,7 @@ std::vector<std::string> command_line(const MachineConfig& config, const Launch&
   arguments.virtio("virtio-rng");
 
   add_disks(arguments, launch);
-  add_network(arguments, network);
+  add_network(arguments, launch, network);
   add_share_slots(arguments, config, launch);  // behind the others: it moves none of their slots
   add_credentials(arguments, config, launch);
   auto words = arguments.take();

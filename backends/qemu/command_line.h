@@ -33,6 +33,7 @@ struct Launch {
   bool agent = true;     ///< a virtio port for attest-agent
   int share_slots = 0;   ///< directories that can be shared while it runs; 0: no shared memory
   int qmp_fd = 3, shell_fd = 4, serial_fd = 5, agent_fd = 6;  ///< connected sockets
+  int first_tap_fd = 40;  ///< NIC i, from 0, that is an interface has the TAP first_tap_fd + i
 };
 
 /// True for QEMU's microvm machine type: virtio-mmio devices, no PCI, no SMBIOS.
@@ -41,6 +42,9 @@ bool is_microvm(const MachineConfig& config);
 /// The arguments, the program first. Pure; the config has passed check_config().
 std::vector<std::string> command_line(const MachineConfig& config, const Launch& launch,
                                       const std::vector<NetworkAttachment>& network);
+
+/// QEMU's name for NIC `index`, from 0: by its ordinal, as in nixpkgs.
+std::string nic_id(std::size_t index);
 
 /// True if directories can be shared with such a machine while it runs: it has slots to plug a
 /// device into, and its memory is ours to define.

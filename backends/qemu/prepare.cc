@@ -185,6 +185,10 @@ Start prepare(const BackendContext& context, const Parts& parts, bool kvm, int s
   if (launch.agent) start.agent = give(start, launch.agent_fd);
   start.serial = give(start, launch.serial_fd);
   give_output(start, {1, 2});
+  for (std::size_t i = 0; i < context.network.size(); ++i)
+    if (auto& nic = context.network[i]; !nic.interface.empty())
+      start.child.fds.emplace(launch.first_tap_fd + static_cast<int>(i),
+                              base::Fd(context.plugs->open_tap(nic)));
   return start;
 }
 

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 constexpr auto first_press_interval = 2s;
 constexpr auto longest_press_interval = 15s;
 
-class Qemu final : public Backend, private ConsoleInput, private FileSharing {
+class Qemu final : public Backend, private ConsoleInput, private FileSharing, private LinkControl {
  public:
   explicit Qemu(BackendContext context) : context_(std::move(context)) {}
   ~Qemu() override {
@@ -44,7 +44,9 @@ class Qemu final : public Backend, private ConsoleInput, private FileSharing {
   }
   FileSharing* file_sharing() override { return this; }
   ConsoleInput* console_input() override { return this; }
+  LinkControl* link_control() override { return this; }
   Task<void> send(std::string bytes) override;
+  Task<void> set_link(int vlan, bool plugged, Deadline deadline) override;
   Task<Mount> share(std::filesystem::path host, std::string guest, bool writable,
                     Deadline deadline) override;
 
@@ -202,6 +204,16 @@ Task<Gone> Qemu::wait_gone(Deadline deadline) {
 Task<void> Qemu::send(std::string bytes) {
   auto running = booted();
   co_await running->type(std::move(bytes));
+}
+
+Task<void> Qemu::set_link(int vlan, bool plugged, Deadline deadline) {
+  auto running = booted();
+  for (std::size_t i = 0; i < context_.network.size(); ++i) {
+    if (context_.network[i].vlan != vlan || !running->qmp()) continue;
+    std::string arguments =
+        "{\"name\": \"" + nic_id(i) + "\", \"up\": " + (plugged ? "true" : "false") + "}";
+    co_await running->qmp()->execute("set_link", arguments, deadline);
+  }
 }
 
 std::optional<Missing> missing(const MachineConfig& config) {

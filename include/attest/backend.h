@@ -37,7 +37,6 @@ struct NetworkAttachment {
   std::string ipv6;       ///< "2001:db8:1::2", always /64
   std::string socket;     ///< of the in-process switch: 4-byte big-endian length, then the frame
   std::string vde;        ///< directory with the socket "ctl" of a VDE switch, for start scripts
-  std::string bridge;     ///< the VLAN's bridge in this network namespace; up
   std::string interface;  ///< what Plugs will call our end of the link
 };
 
@@ -252,6 +251,8 @@ struct DriverSetup {
   std::filesystem::path work_dir;  ///< short, private to this driver, exists
   /// This process has a network namespace of its own, in which interfaces may be made.
   bool own_network = false;
+  /// Its mounts are its own, too: machine names may be put into what it sees as /etc/hosts.
+  bool own_mounts = false;
   std::shared_ptr<Outside> outside = {};  ///< for backends that reach the host's network
   /// Takes whole lines for people: who ("web", or "" for attest itself) and what. Any thread.
   std::function<void(std::string_view who, std::string_view text)> say = [](auto, auto) {};

@@ -6,6 +6,8 @@
 #include "lib/core/failure.h"
 #include "lib/core/fleet.h"
 #include "lib/core/machine_impl.h"
+#include "lib/net/kernel/tap.h"
+#include "lib/net/layout.h"
 
 #include <map>
 #include <mutex>
@@ -55,15 +57,30 @@ std::map<std::string, Wiring> wirings_of(const DriverSetup& setup, const Config&
 
 }  // namespace
 
+// What keeps this fleet from the TAPs that it needs; "" if nothing does.
+static std::string why_no_taps(const core::Fleet& fleet) {
+  auto& setup = fleet.setup;
+  if (!setup.own_network) return "";  // the fabric refuses, in its own words
+  auto wirings = wirings_of(setup, fleet.config);
+  net::Wirings all(wirings.begin(), wirings.end());
+  auto kernel = net::kernel_vlans(fleet.plan, all, fleet.config.network.realisation, true);
+  return net::needs_taps(fleet.plan, all, kernel) ? net::why_no_tap() : "";
+}
+
 Task<void> core::Fleet::begin() {
   auto lock = co_await beginning.lock();
   if (!end) end = limit(config.timeouts.global);
   if (!fabric) {
-    net::FabricSetup made{setup.work_dir, setup.own_network};
+    net::FabricSetup made{.work_dir = setup.work_dir,
+                          .own_network = setup.own_network,
+                          .own_mounts = setup.own_mounts,
+                          .realisation = config.network.realisation,
+                          .seed = config.network.seed,
+                          .say = [this](std::string_view line) { setup.say("", line); }};
     fabric = std::make_unique<net::Fabric>(loop.executor(), plan, wirings_of(setup, config),
                                            std::move(made));
   }
-  co_await fabric->start(limit(config.timeouts.boot));  // does nothing the second time
+  fabric->start();  // does nothing the second time
 }
 
 namespace {
@@ -144,7 +161,7 @@ struct Driver::Impl {
     net::add_machine(plan, name, vlans_of(fleet.setup, config));
     if (fleet.fabric) {
       fleet.fabric->extend(plan, {{name, wiring_of(fleet.setup, config)}});
-      co_await fleet.fabric->start(fleet.limit(fleet.config.timeouts.boot));
+      fleet.fabric->start();
     }
     fleet.plan = std::move(plan);
     fleet.config.machines.emplace(std::move(name), std::move(config));
@@ -253,6 +270,7 @@ std::vector<Missing> Driver::missing() {
     if (auto lack = entry.missing(machine); lack && seen.insert(lack->capability).second)
       all.push_back(std::move(*lack));
   }
+  if (auto why = why_no_taps(impl_->fleet); !why.empty()) all.push_back({"tun", std::move(why)});
   return all;
 }
 

@@ -81,6 +81,7 @@ BackendContext Machine::Impl::context() {
     std::filesystem::create_directories(made.state_dir);
   }
   made.network = fleet.fabric->attachments(name);
+  made.plugs = fleet.fabric->plugs(name);
   made.seed = net::seed_files(fleet.plan, name);
   for (std::size_t i = 0; i < config.files.size(); ++i)
     made.seed.push_back(

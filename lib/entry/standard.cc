@@ -53,6 +53,7 @@ DriverSetup standard_setup(const std::string& output) {
       sandbox ? std::filesystem::path(sandbox->work_dir) : own_work_dir().path();
   DriverSetup setup;
   setup.own_network = sandbox && sandbox->level != SandboxLevel::none;
+  setup.own_mounts = setup.own_network;
   HostFacts host{setup.own_network, sandbox ? sandbox->id_range : ::geteuid() == 0,
                  sandbox ? sandbox->why_no_id_range : ""};
   setup.backends = builtin_backends(host);

@@ -1,59 +1,14 @@
 #include "lib/net/fabric.h"
 
-#include "lib/base/text.h"
+#include "lib/net/layout.h"
+#include "lib/net/machine_plugs.h"
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
 
 namespace attest::net {
 namespace {
-
-std::string_view words(Wiring wiring) {
-  switch (wiring) {
-    case Wiring::vde:
-      return "machines with a start script";
-    case Wiring::veth:
-      return "containers";
-    default:
-      return "virtual machines";
-  }
-}
-
-using Members = std::map<Wiring, std::vector<std::string>>;
-
-Members members_of(const Plan& plan, int vlan, const std::map<std::string, Wiring>& wirings) {
-  Members members;
-  for (auto& [name, node] : plan.nodes) {
-    auto wiring = wirings.find(name);
-    for (auto& nic : node.nics)
-      if (nic.vlan == vlan)
-        members[wiring == wirings.end() ? Wiring::stream : wiring->second].push_back(name);
-  }
-  return members;
-}
-
-// Throws unless all on the VLAN join it in the same way.
-void check_one_kind(int vlan, const Members& members) {
-  if (members.size() <= 1) return;
-  std::vector<std::string> kinds;
-  for (auto& [wiring, names] : members)
-    kinds.push_back(std::string(words(wiring)) + " ('" + base::join(names, "', '") + "')");
-  throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) + " joins " +
-                                            base::join(kinds, " and ") +
-                                            ", which cannot be bridged yet")
-      .hint("put them on different VLANs, or boot all of them in the same way");
-}
-
-// Throws unless bridges can be made.
-void check_own_network(int vlan, const Members& members, bool own_network) {
-  auto containers = members.find(Wiring::veth);
-  if (own_network || containers == members.end()) return;
-  throw Error(Error::Kind::unsupported,
-              "VLAN " + std::to_string(vlan) + " of '" + base::join(containers->second, "', '") +
-                  "' needs a bridge, and no interfaces are made in the host's own network")
-      .hint(
-          "run with the sandbox (attest::main, --attest_sandbox=auto), or give containers the "
-          "host's network or none (\"network\": \"host\" or \"none\")");
-}
 
 // Numbers come round again; whoever had the number before is long gone.
 int next_driver() {
@@ -64,6 +19,30 @@ int next_driver() {
 // Of the kernel's interfaces; 0 is taken by all that are in none.
 std::uint32_t group_of(int driver) { return 0xa77e0000u + static_cast<std::uint32_t>(driver); }
 
+// A VLAN's addresses are the same in every driver, and the test process can be on one only.
+struct TestPlaces {
+  std::mutex mutex;
+  std::set<int> taken;
+};
+TestPlaces& test_places() {
+  static TestPlaces one;
+  return one;
+}
+
+bool take_place(int vlan) {
+  std::lock_guard hold(test_places().mutex);
+  return test_places().taken.insert(vlan).second;
+}
+
+void free_place(int vlan) {
+  std::lock_guard hold(test_places().mutex);
+  test_places().taken.erase(vlan);
+}
+
+Member member_of(const Plan& plan, std::string_view machine) {
+  return machine == test_process ? test_process_node : plan.node(machine).number;
+}
+
 }  // namespace
 
 Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
@@ -73,8 +52,14 @@ Fabric::Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiri
 }
 
 Fabric::~Fabric() {
+  names_.reset();
   // All at once: each removal on its own would wait for the kernel.
-  if (!bridges_.empty()) bridges_.begin()->second->remove_group();
+  for (auto& [vlan, segment] : segments_) {
+    segment->remove_group();
+    break;
+  }
+  segments_.clear();
+  for (int vlan : test_places_) free_place(vlan);
 }
 
 void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
@@ -83,67 +68,98 @@ void Fabric::extend(Plan plan, const std::map<std::string, Wiring>& wirings) {
     plan.node(name);  // throws for a name that is none
     all[name] = wiring;
   }
-  std::map<int, Wiring> vlans;
-  for (int vlan : plan.vlans) {
-    auto members = members_of(plan, vlan, all);
-    check_one_kind(vlan, members);
-    check_own_network(vlan, members, setup_.own_network);
-    auto kind = members.empty() ? Wiring::stream : members.begin()->first;
-    if (kind == Wiring::stream) continue;
-    if (switches_.contains(vlan))
-      throw Error(Error::Kind::unsupported, "VLAN " + std::to_string(vlan) +
-                                                " runs already, without what " +
-                                                std::string(words(kind)) + " need: '" +
-                                                base::join(members.begin()->second, "', '") + "'")
-          .hint("put them on a VLAN of their own");
-    vlans[vlan] = kind;
-  }
+  auto kernel = kernel_vlans(plan, all, setup_.realisation, setup_.own_network);
   plan_ = std::move(plan);
   wirings_ = std::move(all);
-  vlans_ = std::move(vlans);
+  kernel_vlans_ = std::move(kernel);
 }
 
-Wiring Fabric::wiring_of(int vlan) const {
-  auto found = vlans_.find(vlan);
-  return found == vlans_.end() ? Wiring::stream : found->second;
+void Fabric::make_segment(int vlan) {
+  SegmentSetup made{.vlan = vlan,
+                    .group = group_of(driver_),
+                    .kernel = kernel_vlans_.contains(vlan),
+                    .seed = setup_.seed + static_cast<std::uint64_t>(vlan),
+                    .say = setup_.say};
+  bool ours = setup_.own_network && take_place(vlan);
+  if (setup_.own_network) {
+    made.bridge = bridge_name(driver_, vlan);
+    if (ours)
+      made.self = make_nic(vlan, test_process_node);
+    else
+      setup_.say("the test process is not on this driver's VLAN " + std::to_string(vlan) +
+                 ": it is on the one of another driver, with the same addresses");
+  }
+  try {
+    segments_.emplace(vlan, std::make_unique<Segment>(loop_, std::move(made)));
+  } catch (...) {
+    if (ours) free_place(vlan);
+    throw;
+  }
+  if (ours) test_places_.insert(vlan);
 }
 
-Task<void> Fabric::start_one(int vlan, Deadline deadline) {
-  switch (wiring_of(vlan)) {
-    case Wiring::vde: {
-      auto started = co_await VdeSwitch::start(vde_dir_of(vlan), deadline);
-      vde_.emplace(vlan, std::move(started));
-      break;
+void Fabric::start() {
+  std::vector<int> made;
+  int current = 0;
+  try {
+    for (int vlan : plan_.vlans) {
+      current = vlan;
+      if (segments_.contains(vlan)) continue;
+      made.push_back(vlan);
+      make_segment(vlan);
     }
-    case Wiring::veth:
-      bridges_.emplace(
-          vlan, std::make_unique<Bridge>(bridge_name(driver_, vlan),
-                                         make_nic(vlan, test_process_node), group_of(driver_)));
-      break;
-    default: {
-      auto made = std::make_unique<Switch>(loop_);
-      made->listen(socket_of(vlan), 0);
-      switches_.emplace(vlan, std::move(made));
+    for (auto& [name, node] : plan_.nodes)
+      for (auto& nic : node.nics) {
+        current = nic.vlan;
+        listen_for(name, node.number, nic.vlan);
+      }
+  } catch (Error& error) {
+    for (int undone : made) {
+      segments_.erase(undone);
+      if (test_places_.erase(undone)) free_place(undone);
+      std::erase_if(listening_, [&](auto& place) { return place.first == undone; });
     }
+    error.during("setting up VLAN " + std::to_string(current));
+    throw;
+  }
+  for (int vlan : made) apply_rules(vlan);
+  set_names();
+}
+
+// Machines that join by a socket find it before they boot.
+void Fabric::listen_for(const std::string& machine, Member member, int vlan) {
+  auto wiring = wiring_of(wirings_, machine);
+  if (wiring != Wiring::vde && (wiring != Wiring::stream || kernel_vlans_.contains(vlan))) return;
+  if (!listening_.emplace(vlan, member).second) return;
+  try {
+    if (wiring == Wiring::vde)
+      segment(vlan).listen_vde(path_of(vlan, member, "vde"), member);
+    else
+      segment(vlan).listen_stream(path_of(vlan, member, "sock"), member);
+  } catch (...) {
+    listening_.erase({vlan, member});
+    throw;
   }
 }
 
-Task<void> Fabric::start(Deadline deadline) {
-  std::vector<int> made;
-  for (int vlan : plan_.vlans) {
-    if (switches_.contains(vlan) || vde_.contains(vlan) || bridges_.contains(vlan)) continue;
-    try {
-      made.push_back(vlan);
-      co_await start_one(vlan, deadline);
-    } catch (Error& error) {
-      for (int undone : made) {
-        switches_.erase(undone);
-        vde_.erase(undone);
-        bridges_.erase(undone);
-      }
-      error.during("setting up VLAN " + std::to_string(vlan));
-      throw;
+void Fabric::set_names() {
+  if (!setup_.own_mounts || test_places_.empty()) return;
+  std::vector<HostName> entries;
+  for (auto& [name, node] : plan_.nodes)
+    for (auto& nic : node.nics) {
+      if (!test_places_.contains(nic.vlan)) continue;
+      entries.emplace_back(nic.ipv4, name);
+      entries.emplace_back(nic.ipv6, name);
+      break;  // by the first VLAN on which we reach it
     }
+  try {
+    if (names_)
+      names_->set(std::move(entries));
+    else
+      names_.emplace(setup_.work_dir, std::move(entries));
+  } catch (const Error& e) {
+    setup_.say("the names of machines do not resolve in the test process: " +
+               std::string(e.what()));
   }
 }
 
@@ -153,33 +169,93 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
   for (auto& nic : node.nics) {
     NetworkAttachment attachment{
         .vlan = nic.vlan, .mac = nic.mac, .ipv4 = nic.ipv4, .ipv6 = nic.ipv6};
-    switch (wiring_of(nic.vlan)) {
+    switch (wiring_of(wirings_, machine)) {
       case Wiring::vde:
-        attachment.vde = vde_dir_of(nic.vlan);
+        attachment.vde = path_of(nic.vlan, node.number, "vde");
         break;
-      case Wiring::veth:
-        attachment.bridge = bridge_name(driver_, nic.vlan);
-        attachment.interface = interface_name(driver_, nic.vlan, node.number);
-        break;
+      case Wiring::stream:
+        if (!kernel_vlans_.contains(nic.vlan)) {
+          attachment.socket = path_of(nic.vlan, node.number, "sock");
+          break;
+        }
+        [[fallthrough]];
       default:
-        attachment.socket = socket_of(nic.vlan);
+        attachment.interface = interface_name(driver_, nic.vlan, node.number);
     }
     result.push_back(std::move(attachment));
   }
   return result;
 }
 
-Switch* Fabric::in_process(int vlan) const {
-  auto found = switches_.find(vlan);
-  return found == switches_.end() ? nullptr : found->second.get();
+std::shared_ptr<Plugs> Fabric::plugs(std::string_view machine) {
+  int number = plan_.node(machine).number;
+  return std::make_shared<MachinePlugs>(number, group_of(driver_),
+                                        [this](int vlan) -> Segment& { return segment(vlan); });
 }
 
-std::string Fabric::socket_of(int vlan) const {
-  return (setup_.work_dir / ("vlan" + std::to_string(vlan) + ".sock")).string();
+Segment& Fabric::segment(int vlan) const {
+  auto found = segments_.find(vlan);
+  if (found == segments_.end())
+    throw Error(Error::Kind::usage, "there is no VLAN " + std::to_string(vlan));
+  return *found->second;
 }
 
-std::string Fabric::vde_dir_of(int vlan) const {
-  return (setup_.work_dir / ("vde" + std::to_string(vlan) + ".ctl")).string();
+std::string Fabric::path_of(int vlan, Member member, std::string_view ending) const {
+  return (setup_.work_dir /
+          ("v" + std::to_string(vlan) + "n" + std::to_string(member) + "." + std::string(ending)))
+      .string();
 }
+
+void Fabric::apply_rules(int vlan) {
+  Rules rules;
+  for (auto& [number, fault] : faults_) add_to(rules, fault, vlan);
+  for (auto& [where, member] : unplugged_)
+    if (where == vlan)
+      for (Member other = 0; other < max_members; ++other) {
+        rules.block(member, other);
+        rules.block(other, member);
+      }
+  segment(vlan).set_rules(rules);
+}
+
+int Fabric::add_fault(FaultPlan fault) {
+  int number = ++last_fault_;
+  auto added = faults_.emplace(number, std::move(fault)).first;
+  try {
+    for (auto& part : added->second) apply_rules(part.vlan);
+  } catch (...) {
+    remove_fault(number);
+    throw;
+  }
+  return number;
+}
+
+void Fabric::remove_fault(int number) {
+  auto found = faults_.extract(number);
+  if (!found) return;
+  for (auto& part : found.mapped()) apply_rules(part.vlan);
+}
+
+void Fabric::set_plugged(std::string_view machine, int vlan, bool plugged) {
+  std::pair place(vlan, member_of(plan_, machine));
+  if (plugged ? unplugged_.erase(place) == 0 : !unplugged_.insert(place).second) return;
+  apply_rules(vlan);
+  segment(vlan).set_carrier(place.second, plugged);
+}
+
+LinkStats Fabric::stats(std::string_view machine, int vlan) const {
+  return segment(vlan).stats(member_of(plan_, machine));
+}
+
+int Fabric::watch(int vlan, Watcher watcher) { return segment(vlan).watch(std::move(watcher)); }
+
+void Fabric::unwatch(int vlan, int number) noexcept {
+  auto found = segments_.find(vlan);
+  if (found != segments_.end()) found->second->unwatch(number);
+}
+
+bool Fabric::reaches(int vlan) const { return test_places_.contains(vlan); }
+
+bool Fabric::in_kernel(int vlan) const { return segment(vlan).in_kernel(); }
 
 }  // namespace attest::net

@@ -1,16 +1,21 @@
-// The network of one driver: realises a plan, one switch or bridge per VLAN, and tells each machine
-// where to plug in. Faults and captures will hang off here.
+// The network of one driver: realises a plan, one segment per VLAN, tells each machine where to
+// plug in, and lets faults and watchers at it.
 #pragma once
-#include "lib/net/kernel/bridge.h"
+#include "lib/net/faults.h"
+#include "lib/net/names.h"
 #include "lib/net/plan.h"
-#include "lib/net/switching/switch.h"
-#include "lib/net/switching/vde.h"
+#include "lib/net/seen.h"
+#include "lib/net/segment.h"
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace attest::net {
@@ -18,60 +23,87 @@ namespace attest::net {
 /// Where a fabric may make what.
 struct FabricSetup {
   std::filesystem::path work_dir;  ///< short, and this driver's own
-  bool own_network = false;        ///< bridges may be made in this network namespace
+  bool own_network = false;        ///< interfaces may be made in this network namespace
+  /// Machine names may be put into /etc/hosts, which nobody else sees.
+  bool own_mounts = false;
+  Realisation realisation = Realisation::automatic;
+  std::uint64_t seed = 1;  ///< of the random choices of faults
+  /// Takes lines for people.
+  std::function<void(std::string_view)> say = [](std::string_view) {};
 };
 
-/// Owns the switches and bridges. Once start() was called, destroy it on the loop thread, after the
-/// machines. Bridges are in the network namespace that the loop thread is in.
+/// Owns the segments. Once start() was called, destroy it on the loop thread, after the machines.
+/// Interfaces are in the network namespace that the loop thread is in.
 class Fabric {
  public:
-  /// Lays out what start() will make. `wirings` says how each machine joins its VLANs (in_process
-  /// if it is not named), and so how they are realised. Throws Error{unsupported} for a VLAN with
-  /// machines of two kinds, and for a bridge without a network of our own; Error{usage} for a name
-  /// that the plan does not have.
+  /// Lays out what start() will make. `wirings` says how each machine joins its VLANs (stream if it
+  /// is not named), and so how they are realised. Throws Error{unsupported} for interfaces without
+  /// a network of our own, and for a kernel VLAN with start scripts; Error{usage} for a name that
+  /// the plan does not have.
   Fabric(asio::any_io_executor loop, Plan plan, std::map<std::string, Wiring> wirings,
          FabricSetup setup);
   Fabric(const Fabric&) = delete;
   Fabric& operator=(const Fabric&) = delete;
-  /// Removes bridges with all that is still plugged in, in some 40 ms.
+  /// Removes all interfaces with what is still plugged in, in some 40 ms.
   ~Fabric();
 
-  /// Makes all switches; await it on the loop before the first machine boots. When it returns
-  /// every one can be joined. After a failure nothing that it made is left, and it may be called
-  /// again; once it has succeeded it does nothing. Throws Error{host} (no work_dir, vde_switch
-  /// missing or failing, a bridge refused), Error{timeout}.
-  Task<void> start(Deadline deadline);
+  /// Makes all VLANs; call it on the loop before the first machine boots. When it returns every
+  /// one can be joined. After a failure nothing that it made is left, and it may be called again;
+  /// once it has succeeded it does nothing. Throws Error{host}: no work_dir, an interface refused.
+  void start();
 
   /// Takes a larger plan, with what start() has made already; start() then makes the rest.
   /// `wirings` are those of the new machines. Throws as the constructor does, and changes
   /// nothing then.
   void extend(Plan plan, const std::map<std::string, Wiring>& wirings);
 
-  /// How `machine` joins its VLANs, in the order of its list: sockets are `work_dir`/vlan<v>.sock,
-  /// VDE directories `work_dir`/vde<v>.ctl; bridges and interfaces have names that no other driver
-  /// of this process has. Valid before start() too. Throws Error{usage} for an unknown machine.
+  /// How `machine` joins its VLANs, in the order of its list: sockets are
+  /// `work_dir`/v<vlan>n<node>.sock, VDE directories `work_dir`/v<vlan>n<node>.vde; interfaces have
+  /// names that no other driver of this process has. Valid before start() too. Throws Error{usage}
+  /// for an unknown machine.
   std::vector<NetworkAttachment> attachments(std::string_view machine) const;
+  /// What makes the interfaces of `machine`; valid while the fabric lives.
+  std::shared_ptr<Plugs> plugs(std::string_view machine);
   const Plan& plan() const noexcept { return plan_; }
-  /// The switch of a VLAN; null before start(), for a VLAN that is not in the plan, and where
-  /// it is no switch of ours.
-  Switch* in_process(int vlan) const;
+
+  // All of these on the loop thread, after start().
+
+  /// Puts a fault on; when this returns frames obey it. Returns its number. Throws Error{host}.
+  int add_fault(FaultPlan fault);
+  /// Takes it off. Fine if it is off.
+  void remove_fault(int number);
+  /// Pulls or plugs the cable of a machine on one VLAN: nothing passes, and interfaces of the
+  /// kernel lose their carrier.
+  void set_plugged(std::string_view machine, int vlan, bool plugged);
+  LinkStats stats(std::string_view machine, int vlan) const;
+  int watch(int vlan, Watcher watcher);
+  void unwatch(int vlan, int number) noexcept;
+  /// The test process has its address on this VLAN and reaches machines there.
+  bool reaches(int vlan) const;
+  /// False: the VLAN goes through the switch in this process.
+  bool in_kernel(int vlan) const;
 
  private:
-  std::string socket_of(int vlan) const;
-  std::string vde_dir_of(int vlan) const;
-
-  Wiring wiring_of(int vlan) const;
-  Task<void> start_one(int vlan, Deadline deadline);
+  void make_segment(int vlan);
+  void listen_for(const std::string& machine, Member member, int vlan);
+  void set_names();
+  void apply_rules(int vlan);
+  Segment& segment(int vlan) const;
+  std::string path_of(int vlan, Member member, std::string_view ending) const;
 
   asio::any_io_executor loop_;
   int driver_;  ///< in names of interfaces
   Plan plan_;
-  std::map<std::string, Wiring> wirings_;
-  std::map<int, Wiring> vlans_;  ///< how each is realised, if not in_process
+  std::map<std::string, Wiring, std::less<>> wirings_;
+  std::set<int> kernel_vlans_;  ///< that begin in the kernel
   FabricSetup setup_;
-  std::map<int, std::unique_ptr<Switch>> switches_;
-  std::map<int, std::unique_ptr<VdeSwitch>> vde_;
-  std::map<int, std::unique_ptr<Bridge>> bridges_;
+  std::map<int, std::unique_ptr<Segment>> segments_;
+  std::set<std::pair<int, Member>> listening_;
+  std::set<int> test_places_;  ///< VLANs on which the test process has its address by us
+  std::optional<HostNames> names_;
+  std::map<int, FaultPlan> faults_;
+  int last_fault_ = 0;
+  std::set<std::pair<int, Member>> unplugged_;  ///< VLAN and member
 };
 
 }  // namespace attest::net

@@ -5,6 +5,7 @@
 #include "lib/net/plan.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace attest::net {
@@ -12,10 +13,11 @@ namespace attest::net {
 /// Owns a bridge.
 class Bridge {
  public:
-  /// Makes it, up and with the MAC and the addresses of `self`; without the one of IPv6 where the
-  /// kernel has none. It and what is plugged in are of the kernel's `group` of interfaces. Takes a
-  /// millisecond. Throws Error{host}; nothing is left then.
-  Bridge(std::string name, const Nic& self, std::uint32_t group);
+  /// Makes it, up and with the MAC `mac`, and the addresses of `self` if the test process is on it;
+  /// without the one of IPv6 where the kernel has none. It and what is plugged in are of the
+  /// kernel's `group` of interfaces. Takes a millisecond. Throws Error{host}; nothing is left then.
+  Bridge(std::string name, const std::string& mac, const std::optional<Nic>& self,
+         std::uint32_t group);
   Bridge(const Bridge&) = delete;
   Bridge& operator=(const Bridge&) = delete;
   /// Removes it, whatever is plugged in, which stays. Takes some 20 ms, if it is there still.

@@ -1,167 +1,155 @@
 #include "lib/net/fabric.h"
 
-#include "lib/async/child.h"
-#include "lib/base/file.h"
-#include "tests/unit/net/peer.h"
+#include "tests/unit/net/running_fabric.h"
 
 #include <gmock/gmock.h>
 
-#include <cstdlib>
-
 namespace attest::net {
 namespace {
-using namespace std::chrono_literals;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
-std::map<std::string, Wiring> wirings(const std::set<std::string>& vde) {
-  std::map<std::string, Wiring> all;
-  for (auto& name : vde) all[name] = Wiring::vde;
-  return all;
-}
-
-bool has_vde() { return !async::find_program("vde_switch").empty(); }
-
-// Owns the fabric's life on the loop thread, as a driver does.
-class FabricTest : public testing::Test {
- protected:
-  ~FabricTest() override {
-    on_loop(loop_, [&] {
-      fabric_.reset();
-      return 0;
-    });
-  }
-  Fabric& make(const std::map<std::string, std::vector<int>>& machines,
-               const std::set<std::string>& vde = {}) {
-    fabric_ = std::make_unique<Fabric>(loop_.executor(), make_plan(machines, {4}), wirings(vde),
-                                       FabricSetup{dir_.path(), false});
-    return *fabric_;
-  }
-
-  base::TempDir dir_;
-  async::Loop loop_;
-  std::unique_ptr<Fabric> fabric_;
-};
-
-TEST_F(FabricTest, GivesEachMachineASwitchPerVlanThatItCanJoinOnceStarted) {
-  auto& fabric = make({{"a", {1, 2}}, {"b", {2}}});
-  auto a = fabric.attachments("a"), b = fabric.attachments("b");
+TEST(Fabric, GivesEachMachineASocketPerVlanThatItCanJoinOnceStarted) {
+  RunningFabric fabric({{"a", {1, 2}}, {"b", {2}}}, {}, {}, {4});
+  auto a = fabric.fabric().attachments("a"), b = fabric.fabric().attachments("b");
   ASSERT_EQ(a.size(), 2u);
   EXPECT_EQ(a[0].vlan, 1);
   EXPECT_EQ(a[1].mac, "52:54:00:12:02:01");
   EXPECT_EQ(a[1].ipv4, "192.168.2.1");
   EXPECT_EQ(a[1].ipv6, "2001:db8:2::1");
-  EXPECT_EQ(a[1].vde, "");
-  EXPECT_EQ(a[1].socket, b[0].socket);
+  EXPECT_EQ(a[1].vde + a[1].interface, "");
+  EXPECT_NE(a[1].socket, b[0].socket);
   EXPECT_NE(a[0].socket, a[1].socket);
-  EXPECT_EQ(fabric.in_process(1), nullptr) << "nothing is made before start()";
+  EXPECT_THROW(base::connect_unix(a[0].socket), Error) << "nothing is made before start()";
 
-  loop_.run(fabric.start(Deadline::after(10s)));
-  EXPECT_NE(fabric.in_process(4), nullptr) << "a VLAN without machines exists too";
-  EXPECT_EQ(fabric.in_process(3), nullptr);
-
-  Peer first(base::connect_unix(a[1].socket)), second(base::connect_unix(b[0].socket));
-  // A frame for a peer that is not accepted yet would be lost.
-  while (on_loop(loop_, [&] { return fabric.in_process(2)->stats().ports.size(); }) < 2) continue;
+  fabric.start();
+  fabric.start();  // again: nothing to do
+  auto first = fabric.join_stream("a", 1), second = fabric.join_stream("b");
   first.send(frame(0xff, 1, "from a"));
-  EXPECT_EQ(second.receive(), frame(0xff, 1, "from a"));
+  EXPECT_EQ(next(second), frame(0xff, 1, "from a"));
+  EXPECT_NO_THROW(fabric.loop([](Fabric& f) { return f.in_kernel(4); }))
+      << "a VLAN without machines exists too";
+  EXPECT_THROW(fabric.loop([](Fabric& f) { return f.in_kernel(3); }), Error);
 }
 
-TEST_F(FabricTest, RefusesAVlanWithStartScriptsAndOthers) {
+TEST(Fabric, LeavesNothingWhenOneVlanFailsAndCanBeStartedAgain) {
+  RunningFabric fabric({{"a", {1, 2}}});
+  std::filesystem::create_directory(fabric.dir() / "v2n1.sock");
   try {
-    make({{"new", {1, 2}}, {"old", {2}}}, {"old"});
-    FAIL() << "it was accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), Error::Kind::unsupported);
-    EXPECT_THAT(error.what(), HasSubstr("VLAN 2 "));
-    EXPECT_THAT(error.what(), HasSubstr("'old'"));
-    EXPECT_THAT(error.what(), HasSubstr("'new'"));
-  }
-}
-
-TEST_F(FabricTest, LeavesNothingWhenOneSwitchFailsAndCanBeStartedAgain) {
-  auto& fabric = make({{"a", {1, 2}}});
-  std::filesystem::create_directory(dir_.path() / "vlan2.sock");
-  try {
-    loop_.run(fabric.start(Deadline::after(10s)));
+    fabric.start();
     FAIL() << "it was started";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), Error::Kind::host);
-    EXPECT_THAT(error.what(), HasSubstr("vlan2.sock"));
+    EXPECT_THAT(error.what(), HasSubstr("v2n1.sock"));
     EXPECT_THAT(error.what(), HasSubstr("while setting up VLAN 2"));
   }
-  EXPECT_FALSE(std::filesystem::exists(dir_.path() / "vlan1.sock"));
-  std::filesystem::remove(dir_.path() / "vlan2.sock");
-  loop_.run(fabric.start(Deadline::after(10s)));
-  Peer(base::connect_unix(fabric.attachments("a")[1].socket)).close();
+  EXPECT_FALSE(std::filesystem::exists(fabric.dir() / "v1n1.sock"));
+  std::filesystem::remove(fabric.dir() / "v2n1.sock");
+  fabric.start();
+  fabric.join_stream("a", 1);
 }
 
-TEST_F(FabricTest, RefusesMachinesThatThePlanDoesNotHave) {
-  EXPECT_THROW(make({{"web", {1}}}, {"wbe"}), Error);
-  EXPECT_THROW(make({{"web", {1}}}).attachments("wbe"), Error);
+TEST(Fabric, RefusesMachinesThatThePlanDoesNotHave) {
+  EXPECT_THROW(RunningFabric({{"web", {1}}}, {{"wbe", Wiring::vde}}), Error);
+  RunningFabric fabric({{"web", {1}}});
+  EXPECT_THROW(fabric.attachment("wbe"), Error);
 }
 
-TEST_F(FabricTest, RunsAVdeSwitchForStartScriptsAndLeavesNothingBehind) {
-  if (!has_vde()) GTEST_SKIP() << "vde_switch is not installed (apt install vde2)";
-  auto& fabric = make({{"a", {1}}, {"b", {1, 2}}}, {"a", "b"});
-  loop_.run(fabric.start(Deadline::after(30s)));
-  loop_.run(fabric.start(Deadline::after(30s)));  // again: nothing to do
-  auto b = fabric.attachments("b");
-  EXPECT_EQ(b[0].socket, "");
-  EXPECT_EQ(b[0].vde, fabric.attachments("a")[0].vde);
-  for (auto& attachment : b) EXPECT_TRUE(std::filesystem::is_socket(attachment.vde + "/ctl"));
-  EXPECT_EQ(fabric.in_process(1), nullptr);
-  on_loop(loop_, [&] {
-    fabric_.reset();
-    return 0;
+TEST(Fabric, GivesStartScriptsVdeDirectoriesOfTheirOwnAndLeavesNothingBehind) {
+  RunningFabric fabric({{"a", {1}}, {"b", {1, 2}}}, {{"a", Wiring::vde}, {"b", Wiring::vde}});
+  fabric.start();
+  auto a = fabric.attachment("a"), b = fabric.attachment("b");
+  EXPECT_EQ(b.socket + b.interface, "");
+  EXPECT_NE(a.vde, b.vde);
+  for (auto* nic : {&a, &b}) EXPECT_TRUE(std::filesystem::is_socket(nic->vde + "/ctl"));
+  fabric.stop();
+  EXPECT_TRUE(std::filesystem::is_empty(fabric.dir()));
+}
+
+TEST(Fabric, AMachineAddedLaterJoinsTheOthers) {
+  RunningFabric fabric({{"a", {1}}});
+  fabric.start();
+  auto a = fabric.join_stream("a");
+  fabric.loop([](Fabric& f) {
+    auto plan = f.plan();
+    add_machine(plan, "late", {1, 2});
+    f.extend(plan, {{"late", Wiring::stream}});
+    f.start();
   });
-  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+  auto late = fabric.join_stream("late");
+  late.send(frame(0xff, 2, "here I am"));
+  EXPECT_EQ(next(a), frame(0xff, 2, "here I am"));
+  fabric.join_stream("late", 1);
 }
 
-// Starts a switch in the coroutine's own scope, so that it also ends on the loop.
-Task<std::string> start_and_stop(std::filesystem::path dir) {
-  auto made = co_await VdeSwitch::start(dir, Deadline::after(30s));
-  co_return made->dir().string() +
-      (std::filesystem::is_socket(dir / "ctl") ? " is there" : " is missing");
+TEST(Fabric, AFaultHoldsUntilItIsTakenOff) {
+  RunningFabric fabric({{"a", {1}}, {"b", {1}}});
+  fabric.start();
+  auto a = fabric.join_stream("a"), b = fabric.join_stream("b");
+  auto number = fabric.loop(
+      [](Fabric& f) { return f.add_fault(partition(f.plan(), {"a"}, {"b"}, {.one_way = true})); });
+  a.send(frame(0xff, 1, "lost"));
+  b.send(frame(0xff, 2, "the other way"));
+  EXPECT_EQ(next(a), frame(0xff, 2, "the other way"));
+  fabric.loop([&](Fabric& f) { f.remove_fault(number); });
+  fabric.loop([&](Fabric& f) { f.remove_fault(number); });  // again: it is off
+  a.send(frame(0xff, 1, "healed"));
+  EXPECT_EQ(next(b), frame(0xff, 1, "healed"));
+  auto stats = fabric.loop([](Fabric& f) { return f.stats("b", 1); });
+  EXPECT_EQ(stats.faulted, 1u);
 }
 
-std::string failure_of(async::Loop& loop, std::filesystem::path dir) {
-  try {
-    loop.run(start_and_stop(std::move(dir)));
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), Error::Kind::host);
-    return error.what();
-  }
-  return "none";
+TEST(Fabric, FaultsAddUpAndHealInAnyOrder) {
+  RunningFabric fabric({{"a", {1}}, {"b", {1}}});
+  fabric.start();
+  auto a = fabric.join_stream("a"), b = fabric.join_stream("b");
+  auto isolated = [](Fabric& f) { return f.add_fault(isolate(f.plan(), "a", {})); };
+  int first = fabric.loop(isolated), second = fabric.loop(isolated);
+  fabric.loop([&](Fabric& f) { f.remove_fault(first); });
+  auto before = fabric.received("a", 1);
+  a.send(frame(0xff, 1, "still lost"));
+  while (fabric.received("a", 1) == before) continue;
+  fabric.loop([&](Fabric& f) { f.remove_fault(second); });
+  a.send(frame(0xff, 1, "healed"));
+  EXPECT_EQ(next(b), frame(0xff, 1, "healed"));
 }
 
-TEST(VdeSwitch, TakesTheDirectoryOfOneThatWasKilled) {
-  if (!has_vde()) GTEST_SKIP() << "vde_switch is not installed (apt install vde2)";
-  base::TempDir dir;
-  async::Loop loop;
-  auto path = dir.path() / "vde1.ctl";
-  std::filesystem::create_directory(path);
-  base::write_file(path / "ctl", "stale");
-  EXPECT_EQ(loop.run(start_and_stop(path)), path.string() + " is there");
-  EXPECT_FALSE(std::filesystem::exists(path));
+TEST(Fabric, AnUnpluggedMachineReachesNobodyUntilItIsPluggedInAgain) {
+  RunningFabric fabric({{"a", {1}}, {"b", {1}}});
+  fabric.start();
+  auto a = fabric.join_stream("a"), b = fabric.join_stream("b");
+  fabric.loop([](Fabric& f) { f.set_plugged("a", 1, false); });
+  fabric.loop([](Fabric& f) { f.set_plugged("a", 1, false); });
+  auto before = fabric.received("a", 1);
+  a.send(frame(0xff, 1, "lost"));
+  while (fabric.received("a", 1) == before) continue;
+  fabric.loop([](Fabric& f) { f.set_plugged("a", 1, true); });
+  a.send(frame(0xff, 1, "back"));
+  EXPECT_EQ(next(b), frame(0xff, 1, "back"));
 }
 
-TEST(VdeSwitch, SaysWhyItDidNotStart) {
-  if (!has_vde()) GTEST_SKIP() << "vde_switch is not installed (apt install vde2)";
-  async::Loop loop;
-  auto text = failure_of(loop, "/no/such/place/vde1.ctl");
-  EXPECT_THAT(text, HasSubstr("ended before it was ready"));
-  EXPECT_THAT(text, HasSubstr("No such file or directory"));
+TEST(Fabric, ShowsWhatPassesUntilNobodyWatches) {
+  RunningFabric fabric({{"a", {1}}, {"b", {1}}});
+  fabric.start();
+  auto a = fabric.join_stream("a"), b = fabric.join_stream("b");
+  std::vector<std::pair<Member, std::string>> seen;
+  int number = fabric.loop([&](Fabric& f) {
+    return f.watch(1, [&](const Seen& s) { seen.emplace_back(s.from, std::string(s.frame)); });
+  });
+  a.send(frame(0xff, 1, "look"));
+  EXPECT_EQ(next(b), frame(0xff, 1, "look"));
+  fabric.loop([&](Fabric& f) { f.unwatch(1, number); });
+  a.send(frame(0xff, 1, "unseen"));
+  EXPECT_EQ(next(b), frame(0xff, 1, "unseen"));
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_EQ(seen[0], std::pair(1, frame(0xff, 1, "look")));
 }
 
-TEST(VdeSwitch, NamesThePackageIfItIsMissing) {
-  std::string before = std::getenv("PATH");
-  ::setenv("PATH", "/nowhere", 1);
-  async::Loop loop;
-  base::TempDir dir;
-  auto text = failure_of(loop, dir.path() / "vde1.ctl");
-  ::setenv("PATH", before.c_str(), 1);
-  EXPECT_THAT(text, HasSubstr("'vde_switch' was not found"));
-  EXPECT_THAT(text, HasSubstr("apt install vde2"));
+TEST(Fabric, WithoutANetworkOfItsOwnTheTestProcessIsNowhere) {
+  RunningFabric fabric({{"a", {1}}});
+  fabric.start();
+  EXPECT_FALSE(fabric.loop([](Fabric& f) { return f.reaches(1); }));
+  EXPECT_THAT(fabric.said(), IsEmpty());
 }
 
 }  // namespace

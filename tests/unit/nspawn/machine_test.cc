@@ -9,6 +9,7 @@
 #include "lib/base/text.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/guest.h"
+#include "lib/net/fabric.h"
 #include "lib/net/kernel/netlink.h"
 #include "lib/net/plan.h"
 
@@ -81,21 +82,23 @@ class NspawnMachine : public testing::Test {
       co_return;
     }());
   }
-  Task<void> make_bridges() {
-    net::Netlink netlink;
-    for (int vlan : {1, 2}) {
-      auto name = "nsptestbr" + std::to_string(vlan);
-      auto nic = net::make_nic(vlan, net::test_process_node);
-      netlink.make_bridge(name, nic.mac);
-      netlink.add_address(name, nic.ipv4, 24);
-      netlink.add_address(name, nic.ipv6, 64);
-    }
-    co_return;
+  // VLANs of a driver in that network, with us on them.
+  void make_vlans(const net::Plan& plan) {
+    loop.run([](NspawnMachine* self, net::Plan planned) -> Task<void> {
+      std::map<std::string, Wiring> wirings;
+      for (auto& [name, node] : planned.nodes) wirings[name] = Wiring::veth;
+      self->fabric = std::make_unique<net::Fabric>(
+          self->loop.executor(), planned, wirings,
+          net::FabricSetup{.work_dir = self->dir.path(), .own_network = true});
+      self->fabric->start();
+      co_return;
+    }(this, plan));
   }
-  Task<std::vector<std::string>> links() { co_return net::Netlink().names("nsptest"); }
+  Task<std::vector<std::string>> links() { co_return net::Netlink().names("at"); }
   Task<void> drop() {
     machine.reset();
     backend.reset();
+    fabric.reset();
     co_return;
   }
 
@@ -103,6 +106,7 @@ class NspawnMachine : public testing::Test {
   async::Loop loop;
   BackendContext context;
   std::string console;
+  std::unique_ptr<net::Fabric> fabric;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<guest::Guest> machine;
 
@@ -188,11 +192,12 @@ TEST_F(NspawnMachine, HasShellsBesideTheAgentThatEndAlone) {
 
 TEST_F(NspawnMachine, HasTheHostsNetworkAndMayNotChangeIt) {
   own_network();  // "the host's", for this test
-  loop.run(make_bridges());
+  make_vlans(net::make_plan({{"db", {1}}}));
+  auto bridge = loop.run(links()).at(0);
   context.config.network = "host";
   boot();
-  EXPECT_THAT(run("ls /sys/class/net"), HasSubstr("nsptestbr1"));
-  EXPECT_THAT(run("ip link set nsptestbr1 down 2>&1 || :"), HasSubstr("not permitted"));
+  EXPECT_THAT(run("ls /sys/class/net"), HasSubstr(bridge));
+  EXPECT_THAT(run("ip link set " + bridge + " down 2>&1 || :"), HasSubstr("not permitted"));
 }
 
 TEST_F(NspawnMachine, HasItsCredentials) {
@@ -266,19 +271,12 @@ TEST_F(NspawnMachine, RebootsInPlaceWhereThatIsAllowed) {
 TEST_F(NspawnMachine, IsOnItsVlansByCablesOfItsOwn) {
   own_network();
   auto plan = net::make_plan({{"db", {1}}, {"web", {1, 2}}});
-  loop.run(make_bridges());
+  make_vlans(plan);
+  auto bridges = loop.run(links());
   context.config.network = "";
   context.seed = net::seed_files(plan, "web");
-  int index = 0;
-  for (auto& nic : plan.node("web").nics) {
-    auto number = std::to_string(++index);
-    context.network.push_back({.vlan = nic.vlan,
-                               .mac = nic.mac,
-                               .ipv4 = nic.ipv4,
-                               .ipv6 = nic.ipv6,
-                               .bridge = "nsptestbr" + number,
-                               .interface = "nsptest" + number});
-  }
+  context.network = fabric->attachments("web");
+  context.plugs = fabric->plugs("web");
   auto started = Clock::now();
   boot();
   run("systemctl is-active -q --wait basic.target || systemctl start basic.target");
@@ -290,7 +288,7 @@ TEST_F(NspawnMachine, IsOnItsVlansByCablesOfItsOwn) {
     EXPECT_EQ(run("ping -c1 -W5 " + std::string(peer) + " >/dev/null"), "") << peer;
   loop.run(halt());
   auto left = loop.run(links());
-  EXPECT_THAT(left, testing::UnorderedElementsAre("nsptestbr1", "nsptestbr2"));
+  EXPECT_THAT(left, testing::UnorderedElementsAreArray(bridges));
 }
 
 TEST_F(NspawnMachine, EndsWhenItReboots) {

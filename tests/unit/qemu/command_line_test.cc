@@ -92,6 +92,12 @@ INSTANTIATE_TEST_SUITE_P(
                      m.network[0].socket.clear();
                      m.network[0].vde = "/run/attest/vde1.ctl";
                    }},
+        GoldenCase{"tap",
+                   [](Machine& m) {
+                     m.network.push_back(nic(7, "52:54:00:12:07:02"));
+                     m.network[1].socket.clear();
+                     m.network[1].interface = "at0v7n2";
+                   }},
         GoldenCase{"disks",
                    [](Machine& m) {
                      m.launch.disks.push_back({.file = "/dev/fdset/10", .format = "qcow2"});

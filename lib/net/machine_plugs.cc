@@ -1,0 +1,56 @@
+#include "lib/net/machine_plugs.h"
+
+#include "lib/net/kernel/netlink.h"
+#include "lib/net/kernel/tap.h"
+
+namespace attest::net {
+
+void MachinePlugs::plug_veth(const NetworkAttachment& nic, const std::string& guest_name,
+                             int netns) {
+  auto& segment = segments_(nic.vlan);
+  Netlink netlink;
+  netlink.make_veth({.host_name = nic.interface,
+                     .bridge = "",
+                     .guest_name = guest_name,
+                     .guest_mac = nic.mac,
+                     .guest_netns = netns,
+                     .group = group_});
+  try {
+    segment.add_interface(nic.interface, member_, guest_name, netns);
+  } catch (...) {
+    netlink.remove(nic.interface);
+    throw;
+  }
+}
+
+base::Fd MachinePlugs::tap(const NetworkAttachment& nic, bool persistent) {
+  auto& segment = segments_(nic.vlan);
+  auto made = net::open_tap(nic.interface, persistent);
+  Netlink netlink;
+  try {
+    Links links;
+    links.ends.push_back({.name = nic.interface, .bridge = "", .group = group_});
+    netlink.make(links);
+    segment.add_interface(nic.interface, member_);
+  } catch (...) {
+    netlink.remove(nic.interface);
+    throw;
+  }
+  return made;
+}
+
+int MachinePlugs::open_tap(const NetworkAttachment& nic) { return tap(nic, false).release(); }
+
+void MachinePlugs::make_tap(const NetworkAttachment& nic) { tap(nic, true); }
+
+void MachinePlugs::unplug(const NetworkAttachment& nic) noexcept {
+  try {
+    segments_(nic.vlan).remove_interface(member_);
+    Netlink().remove(nic.interface);
+  } catch (const Error&) {
+    // No such VLAN, or no netlink: then there is no interface either, or it goes with the
+    // namespace.
+  }
+}
+
+}  // namespace attest::net

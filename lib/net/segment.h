@@ -1,0 +1,91 @@
+// One VLAN as it is realised: a bridge of the kernel, or the switch in this process, and what is
+// plugged in. A VLAN begins in the kernel where nothing on it needs the switch, and moves into the
+// process, for good, when a fault or a capture asks for what the kernel cannot do.
+#pragma once
+#include "lib/base/fd.h"
+#include "lib/net/kernel/bridge.h"
+#include "lib/net/kernel/shaping.h"
+#include "lib/net/switching/switch.h"
+#include "lib/net/switching/vde_listener.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace attest::net {
+
+/// What a Segment is made of.
+struct SegmentSetup {
+  int vlan = 1;
+  /// The bridge, and with it the test process's place on the VLAN; empty: no interfaces are made.
+  std::string bridge;
+  std::uint32_t group = 0;  ///< of the kernel's interfaces
+  std::optional<Nic> self;  ///< the test process's addresses; needs a bridge
+  bool kernel = false;      ///< begin in the kernel; needs a bridge
+  std::uint64_t seed = 1;   ///< of random choices
+  /// Takes lines for people.
+  std::function<void(std::string_view)> say = [](std::string_view) {};
+};
+
+/// All calls happen on the loop thread, in the network namespace of the interfaces. Those that make
+/// something throw Error{host}.
+class Segment {
+ public:
+  Segment(asio::any_io_executor loop, SegmentSetup setup);
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  ~Segment();
+
+  /// Where machines of other wirings join; both move the VLAN into the process.
+  void listen_stream(const std::string& path, Member member);
+  void listen_vde(const std::filesystem::path& dir, Member member);
+  /// Joins `name`, an interface that is up: our end of a veth pair whose other end `far_name` is in
+  /// the namespace `far_netns` (borrowed), or a TAP (without those).
+  void add_interface(const std::string& name, Member member, const std::string& far_name = {},
+                     int far_netns = -1);
+  /// Takes an interface out; fine if there is none. It is not removed from the kernel.
+  void remove_interface(Member member) noexcept;
+
+  void set_rules(const Rules& rules);
+  /// Takes away, or gives back, the carrier of the member's interface, whenever it has one.
+  void set_carrier(Member member, bool on);
+  LinkStats stats(Member member) const;
+  /// Moves the VLAN into the process.
+  int watch(Watcher watcher);
+  void unwatch(int number) noexcept;
+
+  bool in_kernel() const noexcept { return in_kernel_; }
+  bool has_test_process() const noexcept { return setup_.self.has_value(); }
+  /// Removes all interfaces of the group at once, those of other segments too.
+  void remove_group() noexcept;
+
+ private:
+  struct Interface {
+    std::string name, far_name;
+    base::Fd far_netns;
+    int port = 0;  ///< of the switch; 0 in the kernel
+  };
+
+  void bring_in(Member member, Interface& interface);
+  void connect_test_process();
+  /// Into the process, because of `why`.
+  void divert(const std::string& why);
+
+  asio::any_io_executor loop_;
+  SegmentSetup setup_;
+  bool in_kernel_;
+  Rules rules_;
+  std::optional<Bridge> bridge_;
+  Switch switch_;
+  std::vector<std::unique_ptr<VdeListener>> vde_;
+  std::map<Member, Interface> interfaces_;
+  std::set<Member> no_carrier_;  ///< whose interfaces are down
+  std::optional<KernelRules> shaping_;
+};
+
+}  // namespace attest::net

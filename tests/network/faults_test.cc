@@ -1,0 +1,231 @@
+// Each fault, measured from inside the machines. Containers by default: they boot in half a second;
+// --attest_set=network.realisation=kernel|process says what their VLANs are made of.
+#include <attest/gtest.h>
+
+#include <re2/re2.h>
+
+#include <chrono>
+#include <string>
+
+namespace {
+
+using namespace std::chrono_literals;
+using attest::Direction;
+using attest::Machine;
+
+// What ping says at its end.
+struct Ping {
+  int sent = 0, received = 0, duplicates = 0;
+  double loss = 0;                       // per cent
+  double min = 0, average = 0, max = 0;  // ms
+};
+
+Ping ping(Machine& from, const std::string& to, const std::string& options) {
+  auto text = from.execute("ping -q " + options + " " + to).output;
+  Ping result;
+  EXPECT_TRUE(RE2::PartialMatch(text, R"((\d+) packets transmitted, (\d+) received)", &result.sent,
+                                &result.received))
+      << text;
+  RE2::PartialMatch(text, R"(\+(\d+) duplicates)", &result.duplicates);
+  RE2::PartialMatch(text, R"(([\d.]+)% packet loss)", &result.loss);
+  RE2::PartialMatch(text, R"(= ([\d.]+)/([\d.]+)/([\d.]+)/)", &result.min, &result.average,
+                    &result.max);
+  return result;
+}
+
+bool reaches(Machine& from, const std::string& to) {
+  return from.execute("ping -q -c2 -i0.2 -W1 " + to).exit_code == 0;
+}
+
+class Faults : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config made;
+    for (const char* name : {"a", "b", "c", "d", "e"}) made.machines[name].backend = "nspawn";
+    made.machines["a"].vlans = {1, 2};
+    made.machines["b"].vlans = {1, 2};
+    made.network.seed = 7;
+    return made;
+  }
+
+ protected:
+  void SetUp() override {
+    attest::Test::SetUp();
+    if (IsSkipped()) return;
+    start_all();
+  }
+
+  // Sends `bytes` from one machine to another over TCP and returns how long it took; they must be
+  // what arrives.
+  std::chrono::milliseconds transfer(Machine& from, Machine& to, int bytes) {
+    from.succeed("head -c " + std::to_string(bytes) + " /dev/urandom >/tmp/sent");
+    auto sink = to.spawn(
+        {.shell = "rm -f /tmp/got; exec socat -u TCP-LISTEN:7000,reuseaddr CREATE:/tmp/got"});
+    // A look at the port would be the one connection that socat takes.
+    to.wait_until_succeeds("ss -Htln 'sport = :7000' | grep -q .", {.interval = 20ms});
+    auto started = std::chrono::steady_clock::now();
+    from.succeed("socat -u OPEN:/tmp/sent TCP:" + to.name() + ":7000");
+    sink.wait({.timeout = 60s});
+    auto took = std::chrono::steady_clock::now() - started;
+    EXPECT_EQ(from.succeed("sha256sum </tmp/sent"), to.succeed("sha256sum </tmp/got"));
+    return std::chrono::duration_cast<std::chrono::milliseconds>(took);
+  }
+};
+
+TEST_F(Faults, LossIsWhatPingLoses) {
+  auto& a = machine("a");
+  ASSERT_EQ(ping(a, "b", "-f -c 300").loss, 0);
+  {
+    auto fault = network().link("b").impair({.loss = 0.1}, Direction::to_machine);
+    auto seen = ping(a, "b", "-f -c 2000");
+    EXPECT_GT(seen.loss, 7);
+    EXPECT_LT(seen.loss, 13);
+    EXPECT_EQ(ping(a, "c", "-f -c 300").loss, 0) << "other links do not notice";
+  }
+  EXPECT_EQ(ping(a, "b", "-f -c 300").loss, 0) << "healed at the end of the scope";
+}
+
+TEST_F(Faults, ADelayIsOneWay) {
+  auto& a = machine("a");
+  reaches(a, "b");  // the neighbours know each other
+  auto fault = network().link("b").impair({.delay = 50ms}, Direction::from_machine);
+  EXPECT_GE(ping(a, "b", "-c 5 -i 0.1").min, 49.9);
+  fault.heal();
+  EXPECT_LT(ping(a, "b", "-c 5 -i 0.1").min, 40);
+  fault.apply();
+  EXPECT_GE(ping(a, "b", "-c 5 -i 0.1").min, 49.9);
+  auto both = network().link("b").impair({.delay = 30ms});
+  EXPECT_GE(ping(a, "b", "-c 5 -i 0.1").min, 109.9) << "faults add up, and this one is two ways";
+}
+
+TEST_F(Faults, JitterSpreadsTheDelay) {
+  auto fault = network().link("b").impair({.delay = 40ms, .jitter = 30ms}, Direction::to_machine);
+  auto seen = ping(machine("a"), "b", "-c 40 -i 0.1");
+  EXPECT_GE(seen.min, 9.9);
+  EXPECT_GT(seen.max - seen.min, 15);
+  EXPECT_EQ(seen.loss, 0);
+}
+
+TEST_F(Faults, DuplicatesArriveTwice) {
+  auto fault = network().link("b").impair({.duplicate = 0.5}, Direction::to_machine);
+  auto seen = ping(machine("a"), "b", "-c 60 -i 0.02");
+  EXPECT_EQ(seen.received, 60);
+  EXPECT_GT(seen.duplicates, 10);
+  EXPECT_LT(seen.duplicates, 50);
+}
+
+TEST_F(Faults, TcpSurvivesReordering) {
+  auto &a = machine("a"), &b = machine("b");
+  b.succeed("nstat -n");
+  auto fault = network().link("b").impair({.reorder = 0.2}, Direction::to_machine);
+  transfer(a, b, 2'000'000);
+  EXPECT_NE(b.succeed("nstat TcpExtTCPOFOQueue | awk 'END {print $2 + 0}'"), "0\n");
+}
+
+TEST_F(Faults, TcpSurvivesCorruption) {
+  auto &a = machine("a"), &b = machine("b");
+  b.succeed("nstat -n");
+  auto fault = network().link("b").impair({.corrupt = 0.05}, Direction::to_machine);
+  transfer(a, b, 2'000'000);
+  EXPECT_NE(b.succeed("nstat TcpInCsumErrors IpInHdrErrors | awk '{n += $2} END {print n + 0}'"),
+            "0\n");
+}
+
+TEST_F(Faults, ARateHoldsATransferBack) {
+  auto fault = network().link("b").impair({.rate = 8'000'000}, Direction::to_machine);
+  // 16 Mbit
+  EXPECT_GT(transfer(machine("a"), machine("b"), 2'000'000), 1800ms);
+}
+
+TEST_F(Faults, AnMtuLetsNothingLongerPass) {
+  auto& a = machine("a");
+  auto fault = network().link("b").impair({.mtu = 500}, Direction::to_machine);
+  EXPECT_EQ(ping(a, "b", "-c 2 -i 0.2 -W 1 -s 1000").received, 0);
+  EXPECT_EQ(ping(a, "b", "-c 2 -i 0.2 -W 1 -s 400").received, 2);
+}
+
+TEST_F(Faults, APartitionIsBetweenItsGroupsOnly) {
+  auto &a = machine("a"), &c = machine("c");
+  auto split = network().partition({"a", "b"}, {"c", "d"});
+  EXPECT_TRUE(reaches(a, "b"));
+  EXPECT_FALSE(reaches(a, "c"));
+  EXPECT_FALSE(reaches(c, "b"));
+  EXPECT_TRUE(reaches(c, "d"));
+  EXPECT_TRUE(reaches(c, "e"));
+  split.heal();
+  EXPECT_TRUE(reaches(a, "c"));
+}
+
+TEST_F(Faults, APartitionMayBeOneWay) {
+  auto &a = machine("a"), &c = machine("c");
+  ASSERT_TRUE(reaches(a, "c"));  // each has the other's MAC
+  auto listen = [](Machine& m) {
+    auto sink = m.spawn({.shell = "exec socat -u UDP-RECV:7001 STDOUT"});
+    m.wait_for_open_port(7001, {.udp = true});
+    return sink;
+  };
+  auto at_a = listen(a), at_c = listen(c);
+  auto fault = network().partition({"a"}, {"c"}, {.one_way = true});
+  a.succeed("echo lost | socat -u STDIN UDP:c:7001");
+  c.succeed("echo 'the other way' | socat -u STDIN UDP:a:7001");
+  EXPECT_EQ(at_a.read_line({.timeout = 10s}), "the other way");
+  fault.heal();
+  a.succeed("echo healed | socat -u STDIN UDP:c:7001");
+  EXPECT_EQ(at_c.read_line({.timeout = 10s}), "healed");
+}
+
+TEST_F(Faults, OneIsIsolatedFromAll) {
+  auto& a = machine("a");
+  auto fault = network().isolate("c");
+  EXPECT_FALSE(reaches(a, "c"));
+  EXPECT_FALSE(reaches(machine("c"), "192.168.1.254"));
+  EXPECT_TRUE(reaches(a, "b"));
+}
+
+TEST_F(Faults, EachOfARingSeesAMajority) {
+  auto ring = network().majority_ring({"a", "b", "c", "d", "e"});
+  auto& a = machine("a");
+  EXPECT_TRUE(reaches(a, "b"));
+  EXPECT_TRUE(reaches(a, "e"));
+  EXPECT_FALSE(reaches(a, "c"));
+  EXPECT_FALSE(reaches(a, "d"));
+}
+
+TEST_F(Faults, OneIsTheBridgeBetweenTwoHalves) {
+  auto fault = network().bridge({"a", "b"}, "c", {"d", "e"});
+  EXPECT_FALSE(reaches(machine("a"), "d"));
+  EXPECT_TRUE(reaches(machine("a"), "c"));
+  EXPECT_TRUE(reaches(machine("c"), "d"));
+}
+
+TEST_F(Faults, AFaultMayBeOnOneVlanOnly) {
+  auto& a = machine("a");
+  auto fault = network().partition({"a"}, {"b"}, {.vlan = 2});
+  EXPECT_TRUE(reaches(a, machine("b").address(1)));
+  EXPECT_FALSE(reaches(a, machine("b").address(2)));
+}
+
+TEST_F(Faults, ABlockedMachineHasNoCarrierAndKeepsItsCommands) {
+  auto &a = machine("a"), &b = machine("b");
+  b.block();
+  EXPECT_FALSE(reaches(a, "b"));
+  EXPECT_EQ(b.succeed("cat /sys/class/net/eth0/carrier"), "0\n");
+  b.unblock(2);
+  EXPECT_TRUE(reaches(a, b.address(2)));
+  EXPECT_FALSE(reaches(a, b.address(1)));
+  b.unblock();
+  a.wait_until_succeeds("ping -c1 -W1 b", {.timeout = 20s});
+  EXPECT_EQ(b.succeed("cat /sys/class/net/eth0/carrier"), "1\n");
+}
+
+TEST_F(Faults, ABlockOutlastsAReboot) {
+  auto& b = machine("b");
+  b.block(1);
+  b.reboot();
+  EXPECT_FALSE(reaches(machine("a"), b.address(1)));
+  EXPECT_TRUE(reaches(machine("a"), b.address(2)));
+  b.unblock(1);
+  machine("a").wait_until_succeeds("ping -c1 -W1 " + b.address(1), {.timeout = 20s});
+}
+
+}  // namespace

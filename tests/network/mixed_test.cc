@@ -1,0 +1,75 @@
+// A container, a virtual machine and the test process on one VLAN; what it is made of is given by
+// --attest_set=network.realisation=process|kernel.
+#include <attest/gtest.h>
+#include <attest/sandbox.h>
+
+#include "lib/sandbox/doorman.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+class Mixed : public attest::Test {
+ public:
+  attest::Config config() const override {
+    attest::Config made;
+    made.machines["box"].backend = "nspawn";
+    made.machines["vm"].backend = "qemu";
+    return made;
+  }
+};
+
+// What comes from 127.0.0.1:`port` of the host, where a browser would be.
+std::string page_at(int port) {
+  auto sandbox = attest::current_sandbox();
+  auto connection = sandbox->doorman->dial("127.0.0.1", port, 10s);
+  std::string request = "GET / HTTP/1.0\r\n\r\n", answer;
+  EXPECT_GT(::send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL), 0);
+  char buffer[4096];
+  for (ssize_t count; (count = ::recv(connection.get(), buffer, sizeof buffer, 0)) > 0;)
+    answer.append(buffer, static_cast<std::size_t>(count));
+  return answer;
+}
+
+TEST_F(Mixed, AContainerAndAVirtualMachineShareAVlan) {
+  auto &box = machine("box"), &vm = machine("vm");
+  start_all();
+  EXPECT_EQ(vm.address(), "192.168.1.2");
+  EXPECT_EQ(vm.address6(), "2001:db8:1::2");
+  vm.wait_for_unit("nginx.service");
+  vm.wait_for_open_port(80);
+  EXPECT_THAT(box.succeed("curl -sf http://vm"), HasSubstr("Welcome to nginx"));
+  box.succeed("ping -c1 -W5 2001:db8:1::2");
+  vm.succeed("ping -c1 -W5 box");
+
+  attest::subtest("a partition cuts them off from each other", [&] {
+    auto split = network().partition({"box"}, {"vm"});
+    box.fail("curl -s --connect-timeout 2 http://vm");
+    split.heal();
+    box.wait_until_succeeds("curl -sf --connect-timeout 2 http://vm", {.timeout = 30s});
+  });
+
+  attest::subtest("a pulled cable is seen in the virtual machine", [&] {
+    vm.block();
+    vm.wait_until_succeeds("grep -q 0 /sys/class/net/e*/carrier", {.timeout = 10s});
+    box.fail("curl -s --connect-timeout 2 http://vm");
+    vm.unblock();
+    vm.wait_until_succeeds("grep -q 1 /sys/class/net/e*/carrier", {.timeout = 10s});
+    box.wait_until_succeeds("curl -sf --connect-timeout 2 http://vm", {.timeout = 30s});
+  });
+
+  attest::subtest("ports are forwarded to the host, on every backend", [&] {
+    EXPECT_THAT(page_at(vm.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
+    box.wait_for_open_port(80);
+    EXPECT_THAT(page_at(box.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
+  });
+}
+
+}  // namespace
