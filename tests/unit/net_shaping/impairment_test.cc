@@ -8,7 +8,6 @@
 
 namespace attest::net {
 namespace {
-using testing::ElementsAre;
 using testing::Ge;
 using testing::HasSubstr;
 using testing::IsEmpty;
