@@ -100,7 +100,8 @@ class ShapingBed : public OwnNetwork {
     OwnNetwork::SetUp();
     if (IsSkipped()) return;
     netlink_ = std::make_unique<Netlink>();  // of the namespace that the thread is in now
-    bridge_ = std::make_unique<Bridge>("br", make_nic(1, us), 7);
+    auto own = make_nic(1, us);
+    bridge_ = std::make_unique<Bridge>("br", own.mac, own, 7);
     for (int number = 1; number <= machines; ++number) add_machine(number);
     stations_.emplace(us, Station(make_nic(1, us).ipv4));
     for (auto& [from, one] : stations_)
