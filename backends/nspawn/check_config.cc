@@ -26,7 +26,6 @@ void check_config(const std::string& machine, const MachineConfig& config) {
       {"disks", !config.disks.empty()},
       {"keep_machine_state", config.keep_machine_state},
       {"graphics", config.graphics},
-      {"internet", config.internet},
   };
   for (auto& [key, given] : asked)
     if (given)
@@ -44,6 +43,10 @@ void check_config(const std::string& machine, const MachineConfig& config) {
     throw Error(Kind::usage,
                 prefix + "network: expected 'veth', 'host' or 'none', got '" + config.network + "'")
         .hint("leave it out for veth");
+  if (config.internet && network_of(config) != Network::veth)
+    throw Error(Kind::unsupported, prefix + "internet: with 'network' " + config.network +
+                                       " a container has no network card of its own")
+        .hint("remove one of the two keys");
   for (auto& mount : config.mounts) check_place(prefix + "mounts", mount.guest);
   for (auto& file : config.files) check_place(prefix + "files", file.to);
 }

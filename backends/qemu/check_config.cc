@@ -33,6 +33,8 @@ void check_start_script(const std::string& machine, const MachineConfig& config)
                 "set virtualisation.emptyDiskImages or virtualisation.qemu.drives in NixOS");
   if (!config.firmware.empty()) with_script("firmware", "set virtualisation.useEFIBoot in NixOS");
   if (config.debug_boot) with_script("debug_boot", "set boot.kernelParams in NixOS");
+  if (config.internet)
+    with_script("internet", "it has the cards that it was built with; boot an image instead");
 }
 
 // They would be there for a moment only, and nobody would be told.
@@ -48,10 +50,6 @@ void check_file(const std::string& machine, const std::string& path) {
 }  // namespace
 
 void check_config(const std::string& machine, const MachineConfig& config) {
-  if (config.internet)
-    refuse(Kind::unsupported, machine, "'internet' is not supported by this backend yet",
-           "give the machine what it needs through 'files', or a user network through "
-           "'extra_args' where no sandbox is in the way");
   if (!config.network.empty())
     refuse(Kind::unsupported, machine,
            "'network' (here '" + config.network + "') is a key of the nspawn backend",

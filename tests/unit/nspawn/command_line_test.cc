@@ -124,7 +124,12 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"start_script", [](MachineConfig& c) { c.start_script = "/s"; }, "start_script"},
         Refusal{"firmware", [](MachineConfig& c) { c.firmware = "/f"; }, "firmware"},
         Refusal{"graphics", [](MachineConfig& c) { c.graphics = true; }, "graphics"},
-        Refusal{"internet", [](MachineConfig& c) { c.internet = true; }, "internet"},
+        Refusal{"internet_without_a_card",
+                [](MachineConfig& c) {
+                  c.internet = true;
+                  c.network = "none";
+                },
+                "internet: with 'network' none"},
         Refusal{"state", [](MachineConfig& c) { c.keep_machine_state = true; },
                 "keep_machine_state"},
         Refusal{"network", [](MachineConfig& c) { c.network = "bridge"; },

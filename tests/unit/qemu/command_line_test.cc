@@ -253,8 +253,12 @@ INSTANTIATE_TEST_SUITE_P(
                                   c.files = {{.from = "/a", .to = "/tmp/b"}};
                                 },
                                 Kind::unsupported, "'/tmp/b'", "a command after the boot"},
-                    RefusedCase{"internet", [](MachineConfig& c) { c.internet = true; },
-                                Kind::unsupported, "'internet'", "'files'"},
+                    RefusedCase{"internet_of_a_start_script",
+                                [](MachineConfig& c) {
+                                  c.start_script = "/run-web-vm";
+                                  c.internet = true;
+                                },
+                                Kind::unsupported, "'internet'", "an image"},
                     RefusedCase{"network", [](MachineConfig& c) { c.network = "veth"; },
                                 Kind::unsupported, "'network' (here 'veth')", "'vlans'"},
                     RefusedCase{"initrd_alone", [](MachineConfig& c) { c.initrd = "/x"; },
