@@ -31,10 +31,10 @@ enum class Wiring {
 /// One NIC of a machine, as the network plan has laid it out. Exactly one of `socket`, `vde` and
 /// `interface` is set, as the backend's Wiring says.
 struct NetworkAttachment {
-  int vlan = 1;
+  int vlan = 1;           ///< 0: the card that leads out of the host, the last one
   std::string mac;        ///< "52:54:00:12:01:02"
   std::string ipv4;       ///< "192.168.1.2", always /24
-  std::string ipv6;       ///< "2001:db8:1::2", always /64
+  std::string ipv6;       ///< "2001:db8:1::2", always /64; empty on the way out
   std::string socket;     ///< of the in-process switch: 4-byte big-endian length, then the frame
   std::string vde;        ///< directory with the socket "ctl" of a VDE switch, for start scripts
   std::string interface;  ///< what Plugs will call our end of the link

@@ -6,6 +6,7 @@
 #include "lib/core/failure.h"
 #include "lib/core/fleet.h"
 #include "lib/core/machine_impl.h"
+#include "lib/core/uplink.h"
 #include "lib/net/kernel/tap.h"
 #include "lib/net/layout.h"
 
@@ -56,6 +57,16 @@ std::map<std::string, Wiring> wirings_of(const DriverSetup& setup, const Config&
 }
 
 }  // namespace
+
+// What this host lacks for such a machine.
+static std::vector<Missing> lacks(const DriverSetup& setup, const MachineConfig& machine) {
+  std::vector<Missing> all;
+  auto& missing = setup.backends.find(machine.backend)->second.missing;
+  if (auto lack = missing ? missing(machine) : std::nullopt) all.push_back(std::move(*lack));
+  if (core::has_uplink(machine, wiring_of(setup, machine)))
+    if (auto lack = core::missing_for_uplink()) all.push_back(std::move(*lack));
+  return all;
+}
 
 // What keeps this fleet from the TAPs that it needs; "" if nothing does.
 static std::string why_no_taps(const core::Fleet& fleet) {
@@ -159,6 +170,7 @@ struct Driver::Impl {
     auto lock = co_await fleet.beginning.lock();
     auto plan = fleet.plan;
     net::add_machine(plan, name, vlans_of(fleet.setup, config));
+    if (core::has_uplink(config, wiring_of(fleet.setup, config))) net::add_uplink(plan, name);
     if (fleet.fabric) {
       fleet.fabric->extend(plan, {{name, wiring_of(fleet.setup, config)}});
       fleet.fabric->start();
@@ -193,6 +205,8 @@ Driver::Driver(Config config, DriverSetup setup) {
   config.validate();
   for (auto& [name, machine] : config.machines) check_backend(setup, name, machine.backend);
   auto plan = net::make_plan(vlans_of(setup, config), config.vlans);
+  for (auto& [name, machine] : config.machines)
+    if (core::has_uplink(machine, wiring_of(setup, machine))) net::add_uplink(plan, name);
   impl_ = std::make_unique<Impl>(std::move(config), std::move(setup), std::move(plan));
   for (auto& [name, machine] : impl_->fleet.config.machines) impl_->add(name, machine);
 }
@@ -240,9 +254,8 @@ Machine& Driver::create_machine(std::string name, MachineConfig config, Here her
       throw Error(Error::Kind::usage, "there is a machine '" + name + "' already");
     changed.validate();
     check_backend(setup, name, config.backend);
-    auto& missing = setup.backends.find(config.backend)->second.missing;
-    if (auto lack = missing ? missing(config) : std::nullopt)
-      throw Error(Error::Kind::unsupported, lack->text).during("creating machine '" + name + "'");
+    for (auto& lack : lacks(setup, config))
+      throw Error(Error::Kind::unsupported, lack.text).during("creating machine '" + name + "'");
     impl_->fleet.loop.run(impl_->plug_in(name, config));
     return impl_->add(name, config);
   });
@@ -265,10 +278,8 @@ std::vector<Missing> Driver::missing() {
   std::vector<Missing> all;
   std::set<std::string> seen;
   for (auto& [name, machine] : impl_->fleet.config.machines) {
-    auto& entry = impl_->fleet.setup.backends.find(machine.backend)->second;
-    if (!entry.missing) continue;
-    if (auto lack = entry.missing(machine); lack && seen.insert(lack->capability).second)
-      all.push_back(std::move(*lack));
+    for (auto& lack : lacks(impl_->fleet.setup, machine))
+      if (seen.insert(lack.capability).second) all.push_back(std::move(lack));
   }
   if (auto why = why_no_taps(impl_->fleet); !why.empty()) all.push_back({"tun", std::move(why)});
   return all;

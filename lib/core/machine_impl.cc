@@ -3,6 +3,7 @@
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/core/failure.h"
+#include "lib/core/uplink.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/diagnosis.h"
 #include "lib/guest/ready.h"
@@ -104,6 +105,7 @@ Task<void> Machine::Impl::start() {
   try {
     co_await fleet.begin();
     if (!backend_) backend_ = fleet.setup.backends.find(config.backend)->second.make(context());
+    co_await connect_uplink();
     backend_->kill();  // a guest that panicked or hangs in emergency mode may still be there
     if (running_) co_await running_->watched.wait();
     if (run->doomed.is_set()) throw run->obituary();
@@ -129,6 +131,15 @@ Task<void> Machine::Impl::start() {
   condemn(*run, {.orderly = false, .cause = "its boot failed"});  // others may wait for its end
   run->watched.set();
   throw error;
+}
+
+Task<void> Machine::Impl::connect_uplink() {
+  auto& uplink = fleet.plan.node(name).uplink;
+  if (!uplink || uplink_connected_) co_return;
+  auto deadline = fleet.limit(std::chrono::seconds(30));
+  auto passt = co_await core::open_uplink(fleet.setup.outside, *uplink, deadline);
+  fleet.fabric->connect_uplink(name, std::move(passt));
+  uplink_connected_ = true;
 }
 
 Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {

@@ -126,6 +126,8 @@ struct Machine::Impl {
 
  private:
   BackendContext context();
+  /// Starts passt before the first boot of a machine with `internet`; it ends with the driver.
+  Task<void> connect_uplink();
   Task<void> boot(std::shared_ptr<core::Running> run);
   /// Notes when the backend's guest is gone; one for each boot, ends with it.
   Task<void> watch(std::shared_ptr<core::Running> run);
@@ -158,6 +160,7 @@ struct Machine::Impl {
   async::Mutex lifecycle_;
   std::vector<std::weak_ptr<core::Spawned>> spawned_;  ///< commands that outlived their call
   std::optional<Error> boot_failure_;
+  bool uplink_connected_ = false;
   bool ended_ = false;  ///< close() was called
 };
 

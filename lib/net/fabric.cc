@@ -59,6 +59,7 @@ Fabric::~Fabric() {
     break;
   }
   segments_.clear();
+  uplinks_.clear();
   for (int vlan : test_places_) free_place(vlan);
 }
 
@@ -98,8 +99,18 @@ void Fabric::make_segment(int vlan) {
   if (ours) test_places_.insert(vlan);
 }
 
+// A switch for two, which no fault and no capture gets at: the machine, and its passt.
+void Fabric::make_uplink(const std::string& machine, Member member) {
+  SegmentSetup made{.vlan = 0, .group = group_of(driver_), .say = setup_.say};
+  auto segment = std::make_unique<Segment>(loop_, std::move(made));
+  if (wiring_of(wirings_, machine) == Wiring::stream)
+    segment->listen_stream(path_of(0, member, "sock"), member);
+  uplinks_.emplace(machine, std::move(segment));
+}
+
 void Fabric::start() {
   std::vector<int> made;
+  std::vector<std::string> led_out;
   int current = 0;
   try {
     for (int vlan : plan_.vlans) {
@@ -113,13 +124,21 @@ void Fabric::start() {
         current = nic.vlan;
         listen_for(name, node.number, nic.vlan);
       }
+    current = 0;
+    for (auto& [name, node] : plan_.nodes) {
+      if (!node.uplink || uplinks_.contains(name)) continue;
+      make_uplink(name, node.number);
+      led_out.push_back(name);
+    }
   } catch (Error& error) {
     for (int undone : made) {
       segments_.erase(undone);
       if (test_places_.erase(undone)) free_place(undone);
       std::erase_if(listening_, [&](auto& place) { return place.first == undone; });
     }
-    error.during("setting up VLAN " + std::to_string(current));
+    for (auto& name : led_out) uplinks_.erase(name);
+    error.during(current == 0 ? "setting up the ways out"
+                              : "setting up VLAN " + std::to_string(current));
     throw;
   }
   for (int vlan : made) apply_rules(vlan);
@@ -166,7 +185,9 @@ void Fabric::set_names() {
 std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) const {
   std::vector<NetworkAttachment> result;
   auto& node = plan_.node(machine);
-  for (auto& nic : node.nics) {
+  auto nics = node.nics;
+  if (node.uplink) nics.push_back(*node.uplink);
+  for (auto& nic : nics) {
     NetworkAttachment attachment{
         .vlan = nic.vlan, .mac = nic.mac, .ipv4 = nic.ipv4, .ipv6 = nic.ipv6};
     switch (wiring_of(wirings_, machine)) {
@@ -190,7 +211,9 @@ std::vector<NetworkAttachment> Fabric::attachments(std::string_view machine) con
 std::shared_ptr<Plugs> Fabric::plugs(std::string_view machine) {
   int number = plan_.node(machine).number;
   return std::make_shared<MachinePlugs>(number, group_of(driver_),
-                                        [this](int vlan) -> Segment& { return segment(vlan); });
+                                        [this, name = std::string(machine)](int vlan) -> Segment& {
+                                          return vlan == 0 ? uplink(name) : segment(vlan);
+                                        });
 }
 
 Segment& Fabric::segment(int vlan) const {
@@ -198,6 +221,17 @@ Segment& Fabric::segment(int vlan) const {
   if (found == segments_.end())
     throw Error(Error::Kind::usage, "there is no VLAN " + std::to_string(vlan));
   return *found->second;
+}
+
+Segment& Fabric::uplink(std::string_view machine) const {
+  auto found = uplinks_.find(machine);
+  if (found == uplinks_.end())
+    throw Error(Error::Kind::usage, "machine '" + std::string(machine) + "' has no uplink");
+  return *found->second;
+}
+
+void Fabric::connect_uplink(std::string_view machine, base::Fd passt) {
+  uplink(machine).join_stream(std::move(passt), test_process_node);
 }
 
 std::string Fabric::path_of(int vlan, Member member, std::string_view ending) const {

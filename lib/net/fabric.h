@@ -75,6 +75,9 @@ class Fabric {
   /// Pulls or plugs the cable of a machine on one VLAN: nothing passes, and interfaces of the
   /// kernel lose their carrier.
   void set_plugged(std::string_view machine, int vlan, bool plugged);
+  /// What `machine` sends on its uplink goes into `passt`, a stream in the switch's framing, and
+  /// what comes from there to the machine. Throws Error{usage} if the plan gives it none.
+  void connect_uplink(std::string_view machine, base::Fd passt);
   LinkStats stats(std::string_view machine, int vlan) const;
   int watch(int vlan, Watcher watcher);
   void unwatch(int vlan, int number) noexcept;
@@ -85,10 +88,12 @@ class Fabric {
 
  private:
   void make_segment(int vlan);
+  void make_uplink(const std::string& machine, Member member);
   void listen_for(const std::string& machine, Member member, int vlan);
   void set_names();
   void apply_rules(int vlan);
   Segment& segment(int vlan) const;
+  Segment& uplink(std::string_view machine) const;
   std::string path_of(int vlan, Member member, std::string_view ending) const;
 
   asio::any_io_executor loop_;
@@ -98,6 +103,8 @@ class Fabric {
   std::set<int> kernel_vlans_;  ///< that begin in the kernel
   FabricSetup setup_;
   std::map<int, std::unique_ptr<Segment>> segments_;
+  /// Of each machine with an uplink its own; its VLAN counts as 0.
+  std::map<std::string, std::unique_ptr<Segment>, std::less<>> uplinks_;
   std::set<std::pair<int, Member>> listening_;
   std::set<int> test_places_;  ///< VLANs on which the test process has its address by us
   std::optional<HostNames> names_;

@@ -44,6 +44,8 @@ class Segment {
   /// Where machines of other wirings join; both move the VLAN into the process.
   void listen_stream(const std::string& path, Member member);
   void listen_vde(const std::filesystem::path& dir, Member member);
+  /// Joins a connected stream in the same framing, on a VLAN in the process.
+  void join_stream(base::Fd stream, Member member) { switch_.join(std::move(stream), member); }
   /// Joins `name`, an interface that is up: our end of a veth pair whose other end `far_name` is in
   /// the namespace `far_netns` (borrowed), or a TAP (without those).
   void add_interface(const std::string& name, Member member, const std::string& far_name = {},
