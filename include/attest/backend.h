@@ -7,6 +7,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <filesystem>
 #include <functional>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace attest {
@@ -83,6 +85,11 @@ class Outside {
 
   /// A TCP connection of the host to `host`, a name or an address.
   virtual Task<Socket> connect(std::string host, int port, Deadline deadline) = 0;
+  /// Closes itself. accept4(2) on its descriptor, which does not block, once it is readable.
+  using Listener = std::unique_ptr<boost::asio::posix::stream_descriptor>;
+  /// A TCP socket that listens on `address` of the host, and its port; port 0 picks one.
+  virtual Task<std::pair<Listener, int>> listen(std::string address, int port,
+                                                Deadline deadline) = 0;
   /// A connection to the user's ssh-agent.
   virtual Task<Socket> ssh_agent(Deadline deadline) = 0;
   /// stdin and stdout of `command`, which sh runs in the host's network; its stderr is the test's.
@@ -264,6 +271,9 @@ struct DriverSetup {
   std::function<std::filesystem::path()> artifacts = [] {
     return std::filesystem::path("attest-results");
   };
+  /// Whether a test of these machines has failed, at the driver's end: what is kept for failures
+  /// only is kept then. Must not throw.
+  std::function<bool()> failed = [] { return false; };
 };
 
 }  // namespace attest

@@ -6,12 +6,16 @@
 #include "lib/core/failure.h"
 #include "lib/core/fleet.h"
 #include "lib/core/machine_impl.h"
+#include "lib/core/network_capture.h"
 #include "lib/core/uplink.h"
 #include "lib/net/kernel/tap.h"
 #include "lib/net/layout.h"
 
+#include <algorithm>
+#include <exception>
 #include <map>
 #include <mutex>
+#include <random>
 #include <set>
 
 namespace attest {
@@ -78,20 +82,27 @@ static std::string why_no_taps(const core::Fleet& fleet) {
   return net::needs_taps(fleet.plan, all, kernel) ? net::why_no_tap() : "";
 }
 
+std::uint64_t core::random_seed() {
+  std::random_device random;
+  return std::max(random(), 1u);
+}
+
 Task<void> core::Fleet::begin() {
   auto lock = co_await beginning.lock();
+  if (ended) throw Error(Error::Kind::usage, "its driver has ended");
   if (!end) end = limit(config.timeouts.global);
   if (!fabric) {
     net::FabricSetup made{.work_dir = setup.work_dir,
                           .own_network = setup.own_network,
                           .own_mounts = setup.own_mounts,
                           .realisation = config.network.realisation,
-                          .seed = config.network.seed,
+                          .seed = seed,
                           .say = [this](std::string_view line) { setup.say("", line); }};
     fabric = std::make_unique<net::Fabric>(loop.executor(), plan, wirings_of(setup, config),
                                            std::move(made));
   }
   fabric->start();  // does nothing the second time
+  core::capture_all(*this);
 }
 
 namespace {
@@ -168,12 +179,14 @@ struct Driver::Impl {
   // On the loop: the networks are there.
   Task<void> plug_in(std::string name, MachineConfig config) {
     auto lock = co_await fleet.beginning.lock();
+    if (fleet.ended) throw Error(Error::Kind::usage, "its driver has ended");
     auto plan = fleet.plan;
     net::add_machine(plan, name, vlans_of(fleet.setup, config));
     if (core::has_uplink(config, wiring_of(fleet.setup, config))) net::add_uplink(plan, name);
     if (fleet.fabric) {
       fleet.fabric->extend(plan, {{name, wiring_of(fleet.setup, config)}});
       fleet.fabric->start();
+      core::capture_all(fleet);
     }
     fleet.plan = std::move(plan);
     fleet.config.machines.emplace(std::move(name), std::move(config));
@@ -191,6 +204,10 @@ struct Driver::Impl {
     std::vector<Task<void>> ends;
     for (auto& [name, machine] : everyone()) ends.push_back(machine->close());
     co_await async::all(std::move(ends));
+    auto lock = co_await fleet.beginning.lock();
+    fleet.ended = true;
+    if (fleet.fabric) core::end_captures(fleet);
+    core::end_faults(fleet);
     fleet.fabric.reset();
   }
 
@@ -214,6 +231,7 @@ Driver::Driver(Config config, DriverSetup setup) {
 Driver::~Driver() {
   impl_->fleet.calls->close();
   try {
+    impl_->fleet.failed = std::uncaught_exceptions() > 0 || impl_->fleet.setup.failed();
     impl_->fleet.loop.run(impl_->close());
   } catch (const std::exception& e) {
     impl_->fleet.setup.say("", std::string("ending the machines failed: ") + e.what());
@@ -260,6 +278,8 @@ Machine& Driver::create_machine(std::string name, MachineConfig config, Here her
     return impl_->add(name, config);
   });
 }
+
+Network Driver::network() { return Network(impl_->fleet); }
 
 void Driver::serial_stdout_on() { impl_->fleet.serial_stdout = true; }
 void Driver::serial_stdout_off() { impl_->fleet.serial_stdout = false; }

@@ -124,10 +124,12 @@ Task<void> Machine::Impl::wait_for_shutdown(std::chrono::milliseconds limit) {
 
 Task<void> Machine::Impl::close() {
   ended_ = true;
+  co_await end_forwards();
   co_await pull_plug("its driver ended");
   // Their handles may live on; what they have on the loop may not.
   for (auto& one : std::exchange(spawned_, {}))
     if (auto spawned = one.lock()) co_await core::Spawned::wait_ended(spawned->signals);
+  auto lock = co_await links_.lock();  // nobody tells the backend of a cable any more
   *listening_ = false;
   backend_.reset();
 }

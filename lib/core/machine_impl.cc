@@ -43,7 +43,8 @@ Machine::Impl::Impl(std::string name_, MachineConfig config_, core::Fleet& fleet
           [this](std::string_view fate) {
             if (running_) condemn(*running_, {.orderly = false, .cause = std::string(fate)});
           }),
-      lifecycle_(fleet.loop.executor()) {
+      lifecycle_(fleet.loop.executor()),
+      links_(fleet.loop.executor()) {
   if (fleet.setup.output.empty()) return;
   auto folder = fleet.setup.output / name;
   std::filesystem::create_directories(folder);
@@ -147,6 +148,7 @@ Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
   auto stream = co_await async::unless(
       core::Running::doom(run),
       async::within(deadline, "starting the machine", backend_->boot(deadline)));
+  co_await tell_unplugged(run, deadline);
   guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string(),
                              backend_->file_transfer()};
   run->watching = true;

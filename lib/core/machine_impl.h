@@ -8,6 +8,7 @@
 #include "lib/async/within.h"
 #include "lib/core/console.h"
 #include "lib/core/fleet.h"
+#include "lib/core/forward.h"
 #include "lib/core/running.h"
 #include "lib/guest/guest.h"
 
@@ -15,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -88,6 +90,11 @@ struct Machine::Impl {
   Task<std::string> wait_for_console_text(base::Pattern pattern, std::chrono::milliseconds limit);
   Task<void> send_console(std::string text);
   Task<std::filesystem::path> shared_dir();
+  /// Its card on `vlan`, or with 0 its first.
+  Task<net::Nic> nic(int vlan);
+  /// Plugs in or pulls the cable of one VLAN, or with 0 all; running or not.
+  Task<void> plug(int vlan, bool plugged);
+  Task<int> forward_port(int host_port, int guest_port);
   /// Starts a command that outlives this call, `limit` from now at most.
   Task<std::shared_ptr<core::Spawned>> spawn(guest::Command command, std::string label,
                                              std::optional<std::chrono::milliseconds> limit);
@@ -140,6 +147,13 @@ struct Machine::Impl {
   /// Waits until the guest has greeted again on its stream; false if its process ended instead.
   Task<bool> restarted(std::shared_ptr<core::Running> run, Deadline deadline);
   Task<void> ready_again();
+  /// Lets the booted backend know which cables are unplugged, or those of `which` as they are.
+  Task<void> tell_unplugged(std::shared_ptr<core::Running> run, Deadline deadline);
+  Task<void> tell_links(std::shared_ptr<core::Running> run, std::vector<int> which,
+                        Deadline deadline);
+  /// The way of a forwarded connection to `port`.
+  Task<std::unique_ptr<core::FarEnd>> reach(int port);
+  Task<void> end_forwards();
   /// The config's mounts: shared where the backend can, else copied in.
   Task<void> make_mounts(std::shared_ptr<core::Running> run, Deadline deadline);
   /// False where the backend cannot share it.
@@ -159,6 +173,9 @@ struct Machine::Impl {
   std::shared_ptr<bool> listening_ = std::make_shared<bool>(true);
   async::Mutex lifecycle_;
   std::vector<std::weak_ptr<core::Spawned>> spawned_;  ///< commands that outlived their call
+  std::vector<std::unique_ptr<core::Forward>> forwards_;
+  std::set<int> unplugged_;  ///< VLANs; over boots
+  async::Mutex links_;       ///< one change of those at a time
   std::optional<Error> boot_failure_;
   bool uplink_connected_ = false;
   bool ended_ = false;  ///< close() was called

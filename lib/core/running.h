@@ -31,6 +31,7 @@ struct Running {
   async::Event watched;                 ///< the watch over the backend has ended
   bool watching = false;                ///< it has begun
   std::unique_ptr<guest::Guest> guest;  ///< after its greeting
+  bool linked = false;                  ///< the backend knows which cables are unplugged
   async::Mutex readying;
   bool ready = false;
   bool shared = false;  ///< /tmp/shared is mounted

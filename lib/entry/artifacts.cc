@@ -19,6 +19,8 @@ RunningTest& running_test() {
 
 }  // namespace
 
+bool running_test_failed() { return running_test().failed(); }
+
 void use_running_test(RunningTest how) { running_test() = std::move(how); }
 
 }  // namespace entry

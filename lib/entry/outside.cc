@@ -8,6 +8,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -73,6 +74,12 @@ void answer(const std::shared_ptr<Call>& call, asio::any_io_executor& loop,
   });
 }
 
+Outside::Listener make_listener(asio::any_io_executor loop, Fd socket) {
+  int flags = base::check(::fcntl(socket.get(), F_GETFL), "looking at a socket from outside");
+  base::check(::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK), "changing a socket from outside");
+  return std::make_unique<asio::posix::stream_descriptor>(loop, socket.release());
+}
+
 Outside::Socket make_socket(asio::any_io_executor loop, Fd socket) {
   using Protocol = asio::generic::stream_protocol;
   int family = AF_UNIX;
@@ -101,19 +108,33 @@ class DoormanOutside : public Outside {
   Task<Socket> connect(std::string host, int port, Deadline deadline) override {
     std::string step = "connecting from the host to '" + host + "' port " + std::to_string(port);
     auto limit = std::chrono::duration_cast<milliseconds>(deadline.left()) - reserve(deadline);
-    return ask(step, deadline,
-               [this, host, port, limit] { return doorman_->dial(host, port, limit); });
+    return connected(step, deadline,
+                     [this, host, port, limit] { return doorman_->dial(host, port, limit); });
+  }
+  Task<std::pair<Listener, int>> listen(std::string address, int port, Deadline deadline) override {
+    std::string step = "listening on the host's " + address + " port " + std::to_string(port);
+    auto loop = co_await asio::this_coro::executor;
+    auto chosen = std::make_shared<int>(0);  // the thread may end after us
+    std::function<Fd()> work = [doorman = doorman_, address, port, chosen] {
+      auto [socket, number] = doorman->listen(address, port);
+      *chosen = number;
+      return std::move(socket);
+    };
+    auto socket = co_await ask(step, deadline, std::move(work));
+    auto listener = make_listener(loop, std::move(socket));
+    co_return std::pair(std::move(listener), *chosen);
   }
   Task<Socket> ssh_agent(Deadline deadline) override {
-    return ask("connecting to the ssh-agent", deadline, [this] { return doorman_->ssh_agent(); });
+    return connected("connecting to the ssh-agent", deadline,
+                     [this] { return doorman_->ssh_agent(); });
   }
   Task<Socket> run(std::string command, Deadline deadline) override {
-    return ask("starting a command on the host", deadline,
-               [this, command] { return doorman_->run(command); });
+    return connected("starting a command on the host", deadline,
+                     [this, command] { return doorman_->run(command); });
   }
   Task<Socket> sweep_cgroup(std::string directory, Deadline deadline) override {
-    return ask("having the cgroup '" + directory + "' swept", deadline,
-               [this, directory] { return doorman_->sweep_cgroup(directory); });
+    return connected("having the cgroup '" + directory + "' swept", deadline,
+                     [this, directory] { return doorman_->sweep_cgroup(directory); });
   }
 
  private:
@@ -122,7 +143,13 @@ class DoormanOutside : public Outside {
     std::jthread thread;
   };
 
-  Task<Socket> ask(std::string step, Deadline deadline, std::function<Fd()> work) {
+  Task<Socket> connected(std::string step, Deadline deadline, std::function<Fd()> work) {
+    auto loop = co_await asio::this_coro::executor;
+    auto socket = co_await ask(std::move(step), deadline, std::move(work));
+    co_return make_socket(loop, std::move(socket));
+  }
+
+  Task<Fd> ask(std::string step, Deadline deadline, std::function<Fd()> work) {
     if (deadline.passed()) throw Error(Error::Kind::timeout, "deadline passed").during(step);
     auto loop = co_await asio::this_coro::executor;
     auto late = reserve(deadline);
@@ -137,7 +164,7 @@ class DoormanOutside : public Outside {
       if (e.kind() != Error::Kind::host || deadline.left() > late) throw;
       throw Error(Error::Kind::timeout, e.what());
     }
-    co_return make_socket(loop, std::move(call->socket));
+    co_return std::move(call->socket);
   }
 
   void start(std::shared_ptr<Call> call, asio::any_io_executor loop, std::function<Fd()> work) {

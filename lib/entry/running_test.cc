@@ -18,6 +18,7 @@ void use_gtest() {
   static const bool done = [] {
     RunningTest how;
     how.name = running_name;
+    how.failed = [] { return testing::Test::HasFailure(); };
     how.record = [](const std::string& key, const std::string& value) {
       testing::Test::RecordProperty(key, value);
     };

@@ -3,6 +3,7 @@
 #include "attest/artifacts.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
+#include "lib/entry/artifacts.h"
 #include "lib/entry/builtin.h"
 #include "lib/entry/outside.h"
 #include "lib/entry/settings.h"
@@ -64,6 +65,7 @@ DriverSetup standard_setup(const std::string& output) {
   std::filesystem::create_directories(setup.work_dir);
   setup.say = say;
   setup.artifacts = artifact_dir;
+  setup.failed = running_test_failed;
   setup.timeout_factor = settings().timeout_factor;
   if (!settings().output.empty()) setup.output = std::filesystem::path(settings().output) / output;
   return setup;

@@ -29,6 +29,9 @@ class SuiteEnder final : public testing::EmptyTestEventListener {
 void begin(Suite& suite, const std::function<Config()>& config, const std::string& output) {
   auto chosen = overridden(config(), settings());
   auto setup = standard_setup(output);
+  setup.failed = [suite = testing::UnitTest::GetInstance()->current_test_suite()] {
+    return suite->Failed();
+  };
   auto headline = header(chosen, setup.backends);
   suite.driver = std::make_unique<Driver>(std::move(chosen), std::move(setup));
   say("", headline);

@@ -2,6 +2,7 @@
 
 #include "lib/async/within.h"
 #include "lib/base/fd.h"
+#include "lib/base/sys_error.h"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -36,6 +37,23 @@ Task<Socket> dial(asio::any_io_executor loop, std::string host, int port) {
 Task<Socket> DirectOutside::connect(std::string host, int port, Deadline deadline) {
   ++connections;
   co_return co_await async::within(deadline, "connecting to " + host, dial(loop_, host, port));
+}
+
+Task<std::pair<Outside::Listener, int>> DirectOutside::listen(std::string address, int port,
+                                                              Deadline) {
+  asio::ip::tcp::endpoint here(asio::ip::make_address(address), static_cast<std::uint16_t>(port));
+  base::Fd socket(base::check(
+      ::socket(here.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket"));
+  int on = 1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  base::check(::bind(socket.get(), here.data(), static_cast<socklen_t>(here.size())),
+              "listening on " + address + " port " + std::to_string(port));
+  base::check(::listen(socket.get(), SOMAXCONN), "listening");
+  auto size = static_cast<socklen_t>(here.capacity());
+  base::check(::getsockname(socket.get(), here.data(), &size), "getsockname");
+  auto loop = co_await asio::this_coro::executor;
+  auto made = std::make_unique<asio::posix::stream_descriptor>(loop, socket.release());
+  co_return std::pair(std::move(made), static_cast<int>(here.port()));
 }
 
 Task<Socket> DirectOutside::ssh_agent(Deadline) {

@@ -15,6 +15,8 @@ class DirectOutside final : public Outside {
   explicit DirectOutside(asio::any_io_executor loop) : loop_(loop) {}
 
   Task<Socket> connect(std::string host, int port, Deadline deadline) override;
+  /// On whichever loop it is called.
+  Task<std::pair<Listener, int>> listen(std::string address, int port, Deadline deadline) override;
   Task<Socket> ssh_agent(Deadline deadline) override;
   Task<Socket> run(std::string command, Deadline deadline) override;
   Task<Socket> sweep_cgroup(std::string directory, Deadline deadline) override;

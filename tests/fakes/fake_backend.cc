@@ -25,13 +25,14 @@ struct FakeBackends::State {
   std::map<std::string, Behaviour> behaviours;
   std::map<std::string, int> boots;
   std::map<std::string, FakeBackend*> live;
+  std::map<std::string, std::vector<std::string>> links;
 };
 
 namespace {
 
 using namespace std::chrono_literals;
 
-class FakeBackend final : public Backend {
+class FakeBackend final : public Backend, public LinkControl {
  public:
   FakeBackend(BackendContext context, std::shared_ptr<FakeBackends::State> state)
       : context_(std::move(context)),
@@ -86,6 +87,13 @@ class FakeBackend final : public Backend {
   Task<Gone> wait_gone(Deadline) override {
     auto status = co_await child_->wait();
     co_return end_.value_or(Gone{.orderly = false, .cause = "its process " + status.words()});
+  }
+
+  LinkControl* link_control() override { return behaviour_.has_links ? this : nullptr; }
+  Task<void> set_link(int vlan, bool plugged, Deadline) override {
+    std::lock_guard hold(state_->mutex);
+    state_->links[context_.machine].push_back((plugged ? "+" : "-") + std::to_string(vlan));
+    co_return;
   }
 
   void end(Gone how) {
@@ -149,6 +157,11 @@ bool FakeBackends::wait_for_boots(const std::string& machine, int times) {
 int FakeBackends::boots(const std::string& machine) {
   std::lock_guard hold(state_->mutex);
   return state_->boots[machine];
+}
+
+std::vector<std::string> FakeBackends::links(const std::string& machine) {
+  std::lock_guard hold(state_->mutex);
+  return state_->links[machine];
 }
 
 const BackendContext& FakeBackends::context(const std::string& machine) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace attest::fakes {
 
@@ -17,6 +18,7 @@ struct Behaviour {
   bool boot_waits = false;          ///< boot() goes on at let_boot()
   std::string guest;                ///< a sh text in the place of the greeting shell
   bool shutdown_hangs = false;      ///< shutdown() heeds neither its deadline nor kill()
+  bool has_links = false;           ///< it has LinkControl
 };
 
 /// Makes such backends and reaches into them. Any thread; must outlive the drivers.
@@ -36,6 +38,8 @@ class FakeBackends {
   const BackendContext& context(const std::string& machine);
   /// Lets a boot that waits go on.
   void let_boot(const std::string& machine);
+  /// What LinkControl was told, in order: "-1" for VLAN 1 unplugged, "+1" for plugged.
+  std::vector<std::string> links(const std::string& machine);
   /// The guest prints `text` to its console. Returns when the driver has it.
   void print(const std::string& machine, const std::string& text);
   /// The guest is gone, as `end` says.

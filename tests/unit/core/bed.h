@@ -9,10 +9,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,14 @@ class Bed : public testing::Test {
     made.backends = fakes.backends();
     made.work_dir = dir.path();
     made.timeout_factor = factor;
+    made.artifacts = [this] { return dir.path() / "artifacts"; };
+    made.failed = [this] { return test_failed.load(); };
+    made.outside = outside;
+    made.say = [this](std::string_view who, std::string_view text) {
+      std::lock_guard hold(mutex);
+      lines.push_back(who.empty() ? std::string(text)
+                                  : std::string(who) + ": " + std::string(text));
+    };
     return made;
   }
   Machine& machine(std::string_view name) { return driver->machine(name); }
@@ -60,7 +70,20 @@ class Bed : public testing::Test {
     return command;
   }
 
+  /// What was said to people so far and holds `text`.
+  std::vector<std::string> said(std::string_view text) {
+    std::lock_guard hold(mutex);
+    std::vector<std::string> found;
+    for (auto& line : lines)
+      if (line.find(text) != line.npos) found.push_back(line);
+    return found;
+  }
+
   base::TempDir dir;
+  std::atomic<bool> test_failed = false;
+  std::shared_ptr<Outside> outside;  ///< null, unless a test puts one here
+  std::mutex mutex;
+  std::vector<std::string> lines;
   fakes::FakeBackends fakes;
   Config config;
   std::unique_ptr<Driver> driver;

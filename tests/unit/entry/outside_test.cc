@@ -84,6 +84,51 @@ TEST_F(OutsideTest, ConnectsToAListener) {
   EXPECT_EQ(read_some(socket), "hello");
 }
 
+Task<std::string> listen_and_accept(Outside& outside, bool& blocks) {
+  auto [listener, port] = co_await outside.listen("127.0.0.1", 0, Deadline::after(10s));
+  blocks =
+      ::accept4(listener->native_handle(), nullptr, nullptr, SOCK_CLOEXEC) >= 0 || errno != EAGAIN;
+  auto client = co_await outside.connect("127.0.0.1", port, Deadline::after(10s));
+  co_await listener->async_wait(asio::posix::descriptor_base::wait_read, asio::use_awaitable);
+  Fd accepted(::accept4(listener->native_handle(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (::write(accepted.get(), "hello", 5) != 5) throw base::sys_error("writing");
+  client->non_blocking(false);
+  char buffer[64];
+  co_return std::string(buffer, client->read_some(asio::buffer(buffer)));
+}
+
+Task<void> listen_twice(Outside& outside) {
+  auto [listener, port] = co_await outside.listen("127.0.0.1", 0, Deadline::after(10s));
+  co_await outside.listen("127.0.0.1", port, Deadline::after(10s));
+}
+
+TEST_F(OutsideTest, ListensWithoutBlocking) {
+  bool blocks = true;
+  std::string got;
+  asio::co_spawn(loop, listen_and_accept(*outside, blocks),
+                 [&](std::exception_ptr failure, std::string text) {
+                   EXPECT_FALSE(failure);
+                   got = std::move(text);
+                 });
+  loop.run();
+  EXPECT_EQ(got, "hello");
+  EXPECT_FALSE(blocks);
+}
+
+TEST_F(OutsideTest, SaysThatAPortIsTaken) {
+  std::string text;
+  asio::co_spawn(loop, listen_twice(*outside), [&](std::exception_ptr failure) {
+    try {
+      if (failure) std::rethrow_exception(failure);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), Error::Kind::host);
+      text = e.what();
+    }
+  });
+  loop.run();
+  EXPECT_THAT(text, HasSubstr("Address already in use"));
+}
+
 TEST_F(OutsideTest, RunsACommand) {
   auto socket = finish(outside->run("echo hello", Deadline::after(10s)));
   ASSERT_TRUE(socket) << error->what();
