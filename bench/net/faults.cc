@@ -47,7 +47,7 @@ double partition_ms(attest::Driver& driver, int count) {
 
 }  // namespace
 
-std::vector<bench::Metric> bench_faults(int count) {
+std::vector<bench::Metric> net_faults(int count) {
   std::vector<bench::Metric> rows;
   {
     auto driver = attest::make_driver(two_containers(attest::Realisation::process));

@@ -3,13 +3,14 @@
 // socket, one system call a frame on the way out. In our switch fault rules are in place, for
 // others; then for these two.
 #include "lib/net/switching/switch.h"
-#include "switch.h"
+
+#include "net.h"
+#include "vde_switch.h"
 
 #include "lib/async/loop.h"
 #include "lib/base/fd.h"
 #include "lib/base/file.h"
 #include "lib/base/sys_error.h"
-#include "lib/net/switching/vde.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -161,11 +162,11 @@ attest::net::Rules rules_of_both() {
 
 }  // namespace
 
-void bench_switch(std::vector<bench::Metric>& metrics, int count) {
+std::vector<bench::Metric> net_switch(int count) {
   attest::base::TempDir dir;
   attest::async::Loop loop;
-  auto vde = loop.run(attest::net::VdeSwitch::start(
-      dir.path() / "vde", attest::Deadline::after(std::chrono::seconds(10))));
+  auto vde = loop.run(bench::VdeSwitch::start(dir.path() / "vde",
+                                              attest::Deadline::after(std::chrono::seconds(10))));
   std::unique_ptr<attest::net::Switch> made;
   auto join = [&](int member) {
     auto [ours, theirs] = attest::base::stream_pair();
@@ -207,11 +208,9 @@ void bench_switch(std::vector<bench::Metric>& metrics, int count) {
 
   int rounds = static_cast<int>(mine.size());
   double fast = bench::median(mine), slow = bench::median(hub);
-  metrics.insert(
-      metrics.end(),
-      {{"net.switch_gbit", fast, "Gbit/s", rounds, "1500 bytes, rules for others"},
-       {"net.vde_gbit", slow, "Gbit/s", rounds, "vde_switch --hub"},
-       {"net.switch_vs_vde", fast / slow, "ratio", rounds, "goal >= 2"},
-       {"net.switch_shaped_gbit", bench::median(shaped), "Gbit/s", rounds, "delay, jitter, MTU"},
-       {"net.switch_latency_us", bench::median(latency), "us", 20 * count, "p50; goal < 60"}});
+  return {{"net.switch_gbit", fast, "Gbit/s", rounds, "1500 bytes, rules for others"},
+          {"net.vde_gbit", slow, "Gbit/s", rounds, "vde_switch --hub"},
+          {"net.switch_vs_vde", fast / slow, "ratio", rounds, "goal >= 2"},
+          {"net.switch_shaped_gbit", bench::median(shaped), "Gbit/s", rounds, "delay, jitter, MTU"},
+          {"net.switch_latency_us", bench::median(latency), "us", 20 * count, "p50; goal < 60"}};
 }

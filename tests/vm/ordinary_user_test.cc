@@ -1,5 +1,6 @@
 // The quickstart's binary as an ordinary user: no root, TCG, the in-process switch and, where the
-// device can be opened, TAPs. The image, the program and the config are copied to where that user may read.
+// device can be opened, TAPs. The image, the program and the config are copied to where that user
+// may read.
 #include "backends/image/image.h"
 #include "lib/base/file.h"
 #include "run_program.h"
@@ -71,8 +72,14 @@ TEST_F(OrdinaryUser, BootsTwoMachinesThatFindEachOther) {
 
 // As on most distributions, where everybody may open the device; here nobody else sees it.
 const std::vector<std::string> with_tun{
-    "unshare", "--mount", "--propagation", "private", "sh", "-ec",
-    "mount -t tmpfs none /dev/net && mknod -m 0666 /dev/net/tun c 10 200 && exec \"$@\"", "sh"};
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-ec",
+    "mount -t tmpfs none /dev/net && mknod -m 0666 /dev/net/tun c 10 200 && exec \"$@\"",
+    "sh"};
 
 TEST_F(OrdinaryUser, HasTapsWhereTheDeviceLetsEverybody) {
   if (!fs::exists("/dev/net/tun")) GTEST_SKIP() << "this kernel has no /dev/net/tun (modprobe tun)";
