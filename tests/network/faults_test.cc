@@ -37,6 +37,11 @@ bool reaches(Machine& from, const std::string& to) {
   return from.execute("ping -q -c2 -i0.2 -W1 " + to).exit_code == 0;
 }
 
+// A machine that has asked in vain for its neighbour's MAC asks again only after a second or three.
+void reaches_again(Machine& from, const std::string& to) {
+  from.wait_until_succeeds("ping -c1 -W1 " + to, {.timeout = 20s, .interval = 100ms});
+}
+
 class Faults : public attest::Test {
  public:
   attest::Config config() const override {
@@ -144,7 +149,10 @@ TEST_F(Faults, AnMtuLetsNothingLongerPass) {
   EXPECT_EQ(ping(a, "b", "-c 2 -i 0.2 -W 1 -s 400").received, 2);
 }
 
-TEST_F(Faults, APartitionIsBetweenItsGroupsOnly) {
+// On VLANs of their own: a kernel may know how to cut and not how to impair.
+class Partitions : public Faults {};
+
+TEST_F(Partitions, APartitionIsBetweenItsGroupsOnly) {
   auto &a = machine("a"), &c = machine("c");
   auto split = network().partition({"a", "b"}, {"c", "d"});
   EXPECT_TRUE(reaches(a, "b"));
@@ -153,10 +161,10 @@ TEST_F(Faults, APartitionIsBetweenItsGroupsOnly) {
   EXPECT_TRUE(reaches(c, "d"));
   EXPECT_TRUE(reaches(c, "e"));
   split.heal();
-  EXPECT_TRUE(reaches(a, "c"));
+  reaches_again(a, "c");
 }
 
-TEST_F(Faults, APartitionMayBeOneWay) {
+TEST_F(Partitions, APartitionMayBeOneWay) {
   auto &a = machine("a"), &c = machine("c");
   ASSERT_TRUE(reaches(a, c.address()));  // each has the other's MAC
   auto listen = [](Machine& m) {
@@ -174,7 +182,7 @@ TEST_F(Faults, APartitionMayBeOneWay) {
   EXPECT_EQ(at_c.read_line({.timeout = 10s}), "healed");
 }
 
-TEST_F(Faults, OneIsIsolatedFromAll) {
+TEST_F(Partitions, OneIsIsolatedFromAll) {
   auto& a = machine("a");
   auto fault = network().isolate("c");
   EXPECT_FALSE(reaches(a, "c"));
@@ -182,7 +190,7 @@ TEST_F(Faults, OneIsIsolatedFromAll) {
   EXPECT_TRUE(reaches(a, "b"));
 }
 
-TEST_F(Faults, EachOfARingSeesAMajority) {
+TEST_F(Partitions, EachOfARingSeesAMajority) {
   auto ring = network().majority_ring({"a", "b", "c", "d", "e"});
   auto& a = machine("a");
   EXPECT_TRUE(reaches(a, "b"));
@@ -191,41 +199,41 @@ TEST_F(Faults, EachOfARingSeesAMajority) {
   EXPECT_FALSE(reaches(a, "d"));
 }
 
-TEST_F(Faults, OneIsTheBridgeBetweenTwoHalves) {
+TEST_F(Partitions, OneIsTheBridgeBetweenTwoHalves) {
   auto fault = network().bridge({"a", "b"}, "c", {"d", "e"});
   EXPECT_FALSE(reaches(machine("a"), "d"));
   EXPECT_TRUE(reaches(machine("a"), "c"));
   EXPECT_TRUE(reaches(machine("c"), "d"));
 }
 
-TEST_F(Faults, AFaultMayBeOnOneVlanOnly) {
+TEST_F(Partitions, AFaultMayBeOnOneVlanOnly) {
   auto& a = machine("a");
   auto fault = network().partition({"a"}, {"b"}, {.vlan = 2});
   EXPECT_TRUE(reaches(a, machine("b").address(1)));
   EXPECT_FALSE(reaches(a, machine("b").address(2)));
 }
 
-TEST_F(Faults, ABlockedMachineHasNoCarrierAndKeepsItsCommands) {
+TEST_F(Partitions, ABlockedMachineHasNoCarrierAndKeepsItsCommands) {
   auto &a = machine("a"), &b = machine("b");
   b.block();
   EXPECT_FALSE(reaches(a, "b"));
   EXPECT_EQ(b.succeed("cat /sys/class/net/eth0/carrier"), "0\n");
   b.unblock(2);
-  a.wait_until_succeeds("ping -c1 -W1 " + b.address(2), {.timeout = 20s});
+  reaches_again(a, b.address(2));
   EXPECT_FALSE(reaches(a, b.address(1)));
   b.unblock();
-  a.wait_until_succeeds("ping -c1 -W1 b", {.timeout = 20s});
+  reaches_again(a, "b");
   EXPECT_EQ(b.succeed("cat /sys/class/net/eth0/carrier"), "1\n");
 }
 
-TEST_F(Faults, ABlockOutlastsAReboot) {
+TEST_F(Partitions, ABlockOutlastsAReboot) {
   auto& b = machine("b");
   b.block(1);
   b.reboot();
   EXPECT_FALSE(reaches(machine("a"), b.address(1)));
   EXPECT_TRUE(reaches(machine("a"), b.address(2)));
   b.unblock(1);
-  machine("a").wait_until_succeeds("ping -c1 -W1 " + b.address(1), {.timeout = 20s});
+  reaches_again(machine("a"), b.address(1));
 }
 
 }  // namespace

@@ -116,8 +116,10 @@ TEST_P(FabricRealised, WhatTheKernelCannotDoMovesTheVlanIntoTheProcess) {
   fabric.start();
   Container a(fabric, "a"), b(fabric, "b");
   ASSERT_TRUE(a.reaches(b, "before"));
-  int fault =
-      fabric.loop([](Fabric& f) { return f.add_fault(impair(f.plan(), "b", 1, {.mtu = 20}, {})); });
+  // What no kernel does as we do: overtaking and a delay at once.
+  const Impairment odd{.delay = std::chrono::milliseconds(1), .reorder = 0.5, .mtu = 20};
+  int fault = fabric.loop(
+      [&](Fabric& f) { return f.add_fault(impair(f.plan(), "b", 1, odd, Direction::both)); });
   EXPECT_FALSE(fabric.loop([](Fabric& f) { return f.in_kernel(1); }));
   EXPECT_FALSE(a.socket().reaches(b.socket(), "longer than twenty bytes", 3));
   fabric.loop([&](Fabric& f) { f.remove_fault(fault); });
