@@ -1,5 +1,6 @@
 // Machines that are nixpkgs-style start scripts: run-<name>-vm brings its own QEMU command line,
-// takes $QEMU_OPTS and "$@", and joins its VLANs through the vde_switch of $QEMU_VDE_SOCKET_<v>.
+// takes $QEMU_OPTS and "$@", and joins its VLANs by VDE through $QEMU_VDE_SOCKET_<v>. A virtual
+// machine with an image is on the same VLAN.
 #include "backends/image/image.h"
 #include "backends/image/seed.h"
 #include "lib/base/file.h"
@@ -45,18 +46,31 @@ class StartScripts : public Test {
  public:
   Config config() const override {
     static base::TempDir dir("attest-scripts-");
-    auto plan = net::make_plan({{"one", {1}}, {"two", {1}}});
+    auto plan = net::make_plan({{"one", {1}}, {"two", {1}}, {"zoe", {1}}});
     Config config;
     for (auto* name : {"one", "two"})
       config.machines[name].start_script = make_script(dir.path(), plan, name);
+    config.machines["zoe"].memory_mb = 384;  // last in the alphabet: the others keep their numbers
     return config;
   }
 };
 
-TEST_F(StartScripts, BootAndMeetOnAVdeSwitch) {
+TEST_F(StartScripts, BootAndMeetEachOtherAndTheRest) {
   start_all();
   machine("one").succeed("ping -c 1 -W 5 two");
   machine("two").succeed("ping -c 1 -W 5 one");
+  machine("two").succeed("ping -c 1 -W 5 zoe");
+  machine("zoe").succeed("ping -c 1 -W 5 one");
+}
+
+TEST_F(StartScripts, ObeyFaults) {
+  auto& one = machine("one");
+  one.succeed("ping -c 1 -W 5 two");
+  auto split = network().partition({"one"}, {"two"});
+  one.fail("ping -c 1 -W 2 two");
+  one.succeed("ping -c 1 -W 5 zoe");
+  split.heal();
+  one.wait_until_succeeds("ping -c 1 -W 2 two", {.timeout = std::chrono::seconds(30)});
 }
 
 // The script's image starts no agent: it came over the backdoor shell and serves on the port that
