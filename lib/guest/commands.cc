@@ -21,6 +21,10 @@ Task<std::string> wait_until(Guest& guest, std::string command, Probe::Contract 
   try {
     polled = co_await poll(guest, probe, deadline);
   } catch (Error& error) {
+    if (error.kind() == Error::Kind::timeout)
+      throw Error(Error::Kind::timeout,
+                  "waited " + span + " for " + goal + "; the guest did not tell what it saw")
+          .attach("how it ended", error.what());
     error.during("waiting for " + goal);
     throw;
   }

@@ -75,6 +75,16 @@ std::string budget(Deadline deadline) {
   return seconds(ms);
 }
 
+// A guest short of CPU tells late what its last attempt saw. Its report explains more than a
+// timeout of ours, so the host waits for it this much longer than was asked.
+constexpr auto report_grace = 5s;
+
+Deadline report_by(Deadline deadline) {
+  return Deadline::after(
+      std::min<Deadline::Clock::duration>(deadline.left(), std::chrono::hours(24 * 365)) +
+      report_grace);
+}
+
 bool parse_report(Polled& polled) {
   auto at = polled.error_output.rfind("\nattempts ");
   if (at == std::string::npos) return false;
@@ -98,7 +108,7 @@ Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline) {
   command.shell = "_at_t=" + budget(deadline) + " _at_s=" + pause +
                   " _at_a=" + base::shell_quote(probe.text) +
                   " _at_d=" + base::shell_quote(decision(probe.contract)) + std::string(loop_text);
-  auto result = co_await guest.run(command, deadline);
+  auto result = co_await guest.run(command, report_by(deadline));
   Polled polled;
   polled.output = std::move(result.output);
   polled.error_output = std::move(result.error_output);

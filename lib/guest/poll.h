@@ -32,9 +32,9 @@ struct Polled {
   std::string output, error_output;  ///< of the last attempt
 };
 
-/// Runs the probe at once, then again and again. Ends by the guest's own
-/// clock shortly before `deadline`, which also ends an attempt that hangs; being late is an
-/// outcome. Throws what Guest::run() throws.
+/// Runs the probe at once, then again and again. Ends by the guest's own clock shortly before
+/// `deadline`, which also ends an attempt that hangs; being late is an outcome. A guest that is too
+/// slow to report by then is given 5 s more. Throws what Guest::run() throws.
 Task<Polled> poll(Guest& guest, Probe probe, Deadline deadline);
 
 /// poll() with Contract::states, put into words: returns the probe's stdout, or throws

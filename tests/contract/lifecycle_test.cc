@@ -64,9 +64,11 @@ TEST_P(Lifecycle, WaitUntilSucceedsReturnsTheLastOutput) {
 
 TEST_P(Lifecycle, AWaitThatFailsSaysWhatItSaw) {
   auto text = error_of(Error::Kind::timeout, [&] {
-    alpha().wait_until_succeeds("echo last words; exit 7", {.timeout = 2s});
+    alpha().wait_until_succeeds("echo last $((40+2)) words; exit $((3+4))",
+                                {.timeout = 4s, .interval = 2s});
   });
-  EXPECT_THAT(text, AllOf(HasSubstr("last words"), HasSubstr("7"), HasSubstr("attempts")));
+  EXPECT_THAT(text, AllOf(HasSubstr("attempt"), HasSubstr("the last one exited with code 7"),
+                          HasSubstr("last 42 words")));
 }
 
 TEST_P(Lifecycle, WaitUntilFailsEndsWithTheFirstFailure) {
