@@ -193,7 +193,7 @@ std::vector<bench::Metric> net_switch(int count) {
   std::vector<double> mine, shaped, hub, latency;
   use(rules_of_others());
   for (int i = 0; i < 20 * count; ++i) latency.push_back(ours.latency_us(i));
-  for (int i = 0; i < std::max(3, count / 10); ++i) {
+  for (int i = 0; i < std::max(3, count / 2); ++i) {
     use(rules_of_others());
     mine.push_back(ours.gbit_per_s());
     hub.push_back(theirs.gbit_per_s());
