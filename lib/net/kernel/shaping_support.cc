@@ -1,14 +1,10 @@
-#include "lib/base/sys_error.h"
 #include "lib/net/kernel/netlink.h"
 #include "lib/net/kernel/netns.h"
 #include "lib/net/kernel/shaping.h"
 #include "lib/net/plan.h"
 
-#include <sched.h>
-
 #include <exception>
 #include <functional>
-#include <thread>
 
 namespace attest::net {
 namespace {
@@ -48,14 +44,7 @@ ShapingSupport find_out() {
   ShapingSupport support;
   auto why = refusal([&] {
     auto netns = make_netns();
-    std::string failure;
-    std::thread([&] {
-      failure = refusal([&] {
-        base::check(::setns(netns.get(), CLONE_NEWNET), "entering a network namespace");
-        try_all(support);
-      });
-    }).join();
-    if (!failure.empty()) support = {failure, failure};
+    in_netns(netns, [&] { try_all(support); });
   });
   if (!why.empty()) support = {why, why};
   return support;
