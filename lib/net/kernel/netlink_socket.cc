@@ -91,6 +91,12 @@ int NetlinkSocket::code_of(int result) noexcept {
   return refused ? refused : errno_of(-result);
 }
 
+NetlinkSocket::Answer NetlinkSocket::answer_of(int result) {
+  int code = code_of(result);
+  auto words = std::exchange(reason_, {});
+  return {code, code ? std::move(words) : std::string()};
+}
+
 void NetlinkSocket::fail(int code, const std::string& attempt) {
   auto reason = std::exchange(reason_, {});
   std::string text = base::sys_error(attempt, code).what();

@@ -46,6 +46,8 @@ class NetlinkSocket {
   std::vector<Answer> exchange(const std::vector<Request>& requests);
   /// The same for one.
   Answer ask(const Request& request);
+  /// code_of(), with the kernel's words.
+  Answer answer_of(int result);
   /// fail() for an answer that is a refusal.
   [[noreturn]] void fail(const Answer& answer, const std::string& attempt);
   /// The kernel's number for the interface `name`; 0 if there is none. Looks in the namespace of

@@ -77,14 +77,24 @@ Message delete_qdisc(int device, std::uint32_t parent, std::uint32_t handle) {
   return request(RTM_DELQDISC, 0, header);
 }
 
-// `parts` as in "sch_netem", and what of the kernel's configuration makes them.
-void send(NetlinkSocket& socket, Message message, const std::string& attempt, const char* parts,
-          const char* config) {
-  int code = socket.code_of(::nl_send_sync(socket.get(), message.release()));
-  if (code == ENOENT || code == EOPNOTSUPP)
-    throw Error(Error::Kind::host, attempt + ": the kernel has no " + parts + " (modprobe " +
-                                       parts + "; " + config + ")");
-  if (code) socket.fail(code, attempt);
+// What may not be there: "sch_netem", and how it comes to be.
+struct Part {
+  const char* name;
+  const char* remedy;
+};
+
+// ENOENT is also what comes when the queue before it was taken away by somebody else.
+bool means_missing(const NetlinkSocket::Answer& answer) {
+  if (answer.code == EOPNOTSUPP) return true;
+  return answer.code == ENOENT && !answer.words.starts_with("Failed to find specified qdisc");
+}
+
+void send(NetlinkSocket& socket, Message message, const std::string& attempt, const Part& part) {
+  auto answer = socket.answer_of(::nl_send_sync(socket.get(), message.release()));
+  if (means_missing(answer))
+    throw Error(Error::Kind::host,
+                attempt + ": the kernel has no " + part.name + " (" + part.remedy + ")");
+  if (answer.code) socket.fail(answer, attempt);
 }
 
 std::uint64_t bytes_a_second(const Impairment& impairment) {
@@ -219,9 +229,12 @@ std::optional<Interface> Qdiscs::find(const std::string& name) {
 
 void Qdiscs::shape(const std::string& name, const Interface& device, const Impairment& impairment) {
   auto attempt = "impairing what leaves the interface '" + name + "'";
-  send(socket_, tbf_of(device, impairment), attempt, "sch_tbf", "CONFIG_NET_SCH_TBF");
-  send(socket_, netem_of(device, impairment), attempt, "sch_netem", "CONFIG_NET_SCH_NETEM");
-  send(socket_, bfifo_of(device, impairment), attempt, "bfifo", "CONFIG_NET_SCH_FIFO");
+  send(socket_, tbf_of(device, impairment), attempt,
+       {"sch_tbf", "modprobe sch_tbf; CONFIG_NET_SCH_TBF"});
+  send(socket_, netem_of(device, impairment), attempt,
+       {"sch_netem", "modprobe sch_netem; CONFIG_NET_SCH_NETEM"});
+  send(socket_, bfifo_of(device, impairment), attempt,
+       {"bfifo", "part of the kernel itself; CONFIG_NET_SCHED"});
 }
 
 void Qdiscs::unshape(int device) noexcept {
@@ -235,13 +248,14 @@ void Qdiscs::make_ifb(const std::string& name, std::uint32_t group) {
   put(message, IFLA_GROUP, group);
   nest(message, IFLA_LINKINFO,
        [&] { put(::nla_put_string(message.get(), IFLA_INFO_KIND, "ifb")); });
-  send(socket_, std::move(message), "making the interface '" + name + "'", "ifb", "CONFIG_IFB");
+  send(socket_, std::move(message), "making the interface '" + name + "'",
+       {"ifb", "modprobe ifb; CONFIG_IFB"});
 }
 
 void Qdiscs::redirect(const std::string& name, int device, int ifb) {
   auto attempt = "leading what comes in by '" + name + "' through an ifb";
-  send(socket_, make_qdisc(device, TC_H_INGRESS, ingress, "ingress"), attempt, "sch_ingress",
-       "CONFIG_NET_SCH_INGRESS");
+  send(socket_, make_qdisc(device, TC_H_INGRESS, ingress, "ingress"), attempt,
+       {"sch_ingress", "modprobe sch_ingress; CONFIG_NET_SCH_INGRESS"});
   tcmsg header{.tcm_family = AF_UNSPEC,
                .tcm_ifindex = device,
                .tcm_parent = ingress,
@@ -266,8 +280,10 @@ void Qdiscs::redirect(const std::string& name, int device, int ifb) {
     });
   });
   try {
-    send(socket_, std::move(message), attempt, "cls_u32 act_mirred",
-         "CONFIG_NET_CLS_U32, CONFIG_NET_CLS_ACT, CONFIG_NET_ACT_MIRRED");
+    send(socket_, std::move(message), attempt,
+         {"cls_u32 or act_mirred",
+          "modprobe -a cls_u32 act_mirred; CONFIG_NET_CLS_U32, CONFIG_NET_CLS_ACT, "
+          "CONFIG_NET_ACT_MIRRED"});
   } catch (...) {
     stop_redirecting(device);
     throw;
