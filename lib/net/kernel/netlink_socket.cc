@@ -45,8 +45,18 @@ int errno_of(int libnl_error) {
 
 // Answers wait in the socket until all requests of one system call were carried out, at most some
 // 1.3 KB of the kernel's memory each; what finds no room is lost.
-constexpr std::size_t at_once = 100;
-constexpr int room_for_answers = 200 * 1024, room_for_requests = 64 * 1024;
+constexpr int room_for_answer = 2048;
+constexpr int most_at_once = 100;
+constexpr int room_for_requests = 64 * 1024;
+
+// How many answers there is room for. The host's administrator limits it (net.core.rmem_max).
+std::size_t answers_in(int fd) {
+  int room = 0;
+  socklen_t size = sizeof room;
+  base::check(::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, &size),
+              "reading the size of a socket to the kernel's network");
+  return static_cast<std::size_t>(std::clamp(room / room_for_answer, 1, most_at_once));
+}
 
 // What NETLINK_EXT_ACK adds behind a refusal.
 std::string kernel_words(nlmsgerr* refusal) {
@@ -74,7 +84,8 @@ NetlinkSocket::NetlinkSocket() : socket_(::nl_socket_alloc(), ::nl_socket_free) 
   int on = 1;
   ::setsockopt(::nl_socket_get_fd(get()), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   ::setsockopt(::nl_socket_get_fd(get()), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
-  ::nl_socket_set_buffer_size(get(), room_for_answers, room_for_requests);
+  ::nl_socket_set_buffer_size(get(), most_at_once * room_for_answer, room_for_requests);
+  at_once_ = answers_in(::nl_socket_get_fd(get()));
   ::nl_socket_modify_err_cb(get(), NL_CB_CUSTOM, on_refusal, this);
 }
 
@@ -131,8 +142,8 @@ NetlinkSocket::Answer NetlinkSocket::ask(const Request& request) {
 
 std::vector<NetlinkSocket::Answer> NetlinkSocket::exchange(const std::vector<Request>& requests) {
   std::vector<Answer> answers(requests.size());
-  for (std::size_t done = 0; done < requests.size(); done += at_once)
-    exchange(&requests[done], std::min(at_once, requests.size() - done), &answers[done]);
+  for (std::size_t done = 0; done < requests.size(); done += at_once_)
+    exchange(&requests[done], std::min(at_once_, requests.size() - done), &answers[done]);
   return answers;
 }
 

@@ -40,9 +40,9 @@ class NetlinkSocket {
     int code = 0;
     std::string words;
   };
-  /// Sends all (a hundred with each system call) and waits for all their answers, which are in the
-  /// same order. The kernel carries out each, whatever became of those before. Throws Error{host}
-  /// if the kernel cannot be asked at all.
+  /// Sends all (up to a hundred with each system call) and waits for all their answers, which are
+  /// in the same order. The kernel carries out each, whatever became of those before. Throws
+  /// Error{host} if the kernel cannot be asked at all.
   std::vector<Answer> exchange(const std::vector<Request>& requests);
   /// The same for one.
   Answer ask(const Request& request);
@@ -63,6 +63,7 @@ class NetlinkSocket {
   int refused_ = 0;             ///< errno of the last refusal, until it is asked for
   std::string reason_;          ///< the kernel's words about it; may be empty
   std::uint32_t sequence_ = 0;  ///< of exchange(); libnl counts its own
+  std::size_t at_once_;         ///< requests whose answers find room in the socket
 };
 
 }  // namespace attest::net
