@@ -117,7 +117,7 @@ void Segment::set_rules(const Rules& rules) {
     if (reason.empty()) {
       std::map<Member, std::string> ports;
       for (auto& [member, interface] : interfaces_) ports[member] = interface.name;
-      if (!shaping_) shaping_.emplace(setup_.bridge);
+      if (!shaping_) shaping_.emplace(setup_.bridge, setup_.seed);
       shaping_->apply(rules, ports);
       return;
     }

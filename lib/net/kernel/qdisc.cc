@@ -32,6 +32,11 @@ constexpr std::uint32_t tbf = 1 << 16, netem = 2 << 16, bfifo = 3 << 16;
 constexpr std::uint32_t only_class = 1;
 constexpr std::uint32_t ingress = 0xffff << 16;
 
+// TCA_NETEM_PRNG_SEED, which headers before Linux 6.6 have not. Such a kernel passes over it.
+constexpr int netem_seed = 14;
+// A group of interfaces that are about to go.
+constexpr std::uint32_t doomed = 0x646f6f6d;
+
 // Bytes a second that nothing here reaches, and more, which a peak rate must be.
 constexpr std::uint64_t any_rate = 10'000'000'000, peak_rate = 100'000'000'000;
 // Frames that may be under way in a delay at once, 100,000 a second for a second.
@@ -141,7 +146,7 @@ std::uint32_t share(double probability) {
   return static_cast<std::uint32_t>(std::clamp(probability, 0.0, 1.0) * always);
 }
 
-Message netem_of(const Interface& device, const Impairment& impairment) {
+Message netem_of(const Interface& device, const Impairment& impairment, std::uint64_t seed) {
   using std::chrono::nanoseconds;
   std::int64_t delay = nanoseconds(impairment.delay).count();
   std::int64_t jitter = nanoseconds(impairment.jitter).count();
@@ -171,6 +176,7 @@ Message netem_of(const Interface& device, const Impairment& impairment) {
     put(message, TCA_NETEM_CORRUPT, corrupt);
     put(message, TCA_NETEM_RATE64, in_order64);
     put(message, TCA_NETEM_RATE, in_order);
+    put(message, netem_seed, seed);
   });
   return message;
 }
@@ -204,6 +210,19 @@ std::optional<NetemShares> netem_shares(double loss, double duplicate) {
   return std::nullopt;
 }
 
+// netem's times, and then that of the one frame that tbf waits for: nothing wakes it up earlier
+// when the rate ends, but then all that the rate has left goes at once. That takes a while, too: at
+// most the 100 ms that it was good for.
+std::chrono::microseconds longest_wait(const Interface& device, const Impairment& impairment) {
+  using std::chrono::microseconds, std::chrono::milliseconds;
+  microseconds wait = impairment.delay + impairment.jitter;
+  if (impairment.reorder > 0) wait += milliseconds(5);
+  if (impairment.rate == 0) return wait;
+  constexpr std::uint64_t second = 1'000'000;
+  auto frame = longest_frame(device, impairment) * second / bytes_a_second(impairment);
+  return wait + microseconds(frame) + milliseconds(100);
+}
+
 std::string why_not(const Impairment& impairment) {
   using namespace std::chrono_literals;
   if (impairment.reorder > 0 && (impairment.delay > 0us || impairment.jitter > 0us))
@@ -227,11 +246,12 @@ std::optional<Interface> Qdiscs::find(const std::string& name) {
                    .group = ::rtnl_link_get_group(found)};
 }
 
-void Qdiscs::shape(const std::string& name, const Interface& device, const Impairment& impairment) {
+void Qdiscs::shape(const std::string& name, const Interface& device, const Impairment& impairment,
+                   std::uint64_t seed) {
   auto attempt = "impairing what leaves the interface '" + name + "'";
   send(socket_, tbf_of(device, impairment), attempt,
        {"sch_tbf", "modprobe sch_tbf; CONFIG_NET_SCH_TBF"});
-  send(socket_, netem_of(device, impairment), attempt,
+  send(socket_, netem_of(device, impairment, seed), attempt,
        {"sch_netem", "modprobe sch_netem; CONFIG_NET_SCH_NETEM"});
   send(socket_, bfifo_of(device, impairment), attempt,
        {"bfifo", "part of the kernel itself; CONFIG_NET_SCHED"});
@@ -295,10 +315,19 @@ void Qdiscs::stop_redirecting(int device) noexcept {
       ::nl_send_sync(socket_.get(), delete_qdisc(device, TC_H_INGRESS, ingress).release()));
 }
 
-void Qdiscs::remove(const std::string& name) noexcept {
-  auto message = request(RTM_DELLINK, 0, ifinfomsg{});
-  put(::nla_put_string(message.get(), IFLA_IFNAME, name.c_str()));
-  socket_.code_of(::nl_send_sync(socket_.get(), message.release()));
+// The kernel waits for its readers after each request, so one is to remove all: it takes a group.
+void Qdiscs::remove(const std::vector<std::string>& names) noexcept {
+  if (names.empty()) return;
+  try {
+    std::vector<Request> moves;
+    for (auto& name : names)
+      moves.push_back(std::move(change_link(name, "removing it").put(IFLA_GROUP, doomed)));
+    socket_.exchange(moves);
+    Request all(RTM_DELLINK, 0, ifinfomsg{}, "removing interfaces");
+    socket_.ask(all.put(IFLA_GROUP, doomed));
+  } catch (const std::exception&) {
+    // without memory or a kernel that answers they stay until the namespace ends
+  }
 }
 
 }  // namespace attest::net

@@ -5,9 +5,11 @@
 #include "attest/network.h"
 #include "lib/net/kernel/netlink_socket.h"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace attest::net {
 
@@ -22,6 +24,10 @@ struct Interface {
 /// for this: a flipped bit may be in the Ethernet header too, and frames that a shaped link would
 /// keep waiting may leave some 2 ms (at least a frame's time) early after a pause.
 std::string why_not(const Impairment& impairment);
+
+/// How long a frame may wait at most after `device` got an impairment without delay or rate in
+/// place of this one. Pure.
+std::chrono::microseconds longest_wait(const Interface& device, const Impairment& impairment);
 
 /// What netem is told about frames that vanish and frames that come twice: it decides the latter
 /// first, and the copy has its own chance to vanish.
@@ -38,9 +44,11 @@ class Qdiscs {
  public:
   std::optional<Interface> find(const std::string& name);
 
-  /// All that leaves `device` is impaired from now on. Frames that wait because of an earlier
-  /// impairment keep their times, and those behind them do not overtake.
-  void shape(const std::string& name, const Interface& device, const Impairment& impairment);
+  /// All that leaves `device` is impaired from now on, with choices that follow from `seed` where
+  /// the kernel lets them (Linux 6.6). Frames that wait because of an earlier impairment keep their
+  /// times, and those behind them do not overtake.
+  void shape(const std::string& name, const Interface& device, const Impairment& impairment,
+             std::uint64_t seed);
   /// Takes the queues away, with all frames that wait in them.
   void unshape(int device) noexcept;
 
@@ -49,8 +57,8 @@ class Qdiscs {
   /// All that comes in by `device` goes through the queues of the ifb first.
   void redirect(const std::string& name, int device, int ifb);
   void stop_redirecting(int device) noexcept;
-  /// An interface. Takes the kernel some 20 ms.
-  void remove(const std::string& name) noexcept;
+  /// Interfaces. Takes the kernel some 20 ms, for many as for one.
+  void remove(const std::vector<std::string>& names) noexcept;
 
  private:
   NetlinkSocket socket_;

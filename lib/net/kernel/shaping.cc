@@ -2,20 +2,16 @@
 
 #include "attest/error.h"
 #include "lib/net/plan.h"
+#include "lib/net/switching/shaper.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace attest::net {
 namespace {
 
 bool same(const Interface& one, const Interface& other) {
   return one.index == other.index && one.mtu == other.mtu;
-}
-
-// How long a frame may wait after its impairment has ended. The rate's queue empties at once then.
-std::chrono::microseconds longest_wait(const Impairment& impairment) {
-  std::chrono::microseconds held{impairment.reorder > 0 ? 5000 : 0};
-  return impairment.delay + impairment.jitter + held;
 }
 
 }  // namespace
@@ -67,7 +63,7 @@ void KernelRules::shape(const Link& link, const std::string& name, const Impairm
   auto there = links_.find(link);
   if (there != links_.end() && !(port && same(there->second.port, *port))) {
     remove(there->second);
-    remove_ifb(there->second.ifb);
+    if (by_ifb(link)) remove_ifb(link.first);
     links_.erase(there);
     there = links_.end();
   }
@@ -77,10 +73,24 @@ void KernelRules::shape(const Link& link, const std::string& name, const Impairm
   if (queues.impairment == impairment) return;
   Interface device = *port;
   device.index = queues.device;
-  bool fresh = queues.impairment == Impairment{} && queues.empty == Clock::time_point{};
-  qdiscs_.shape(queues.ifb.empty() ? name : queues.ifb, device, impairment);
+  qdiscs_.shape(queues.ifb.empty() ? name : queues.ifb, device, impairment, next_seed(link));
   // After its queues are there: frames never pass by an ifb that only holds them up.
-  if (fresh && !queues.ifb.empty()) qdiscs_.redirect(name, port->index, queues.device);
+  if (!queues.in_use && !queues.ifb.empty()) qdiscs_.redirect(name, port->index, queues.device);
+  queues.in_use = true;
+  change(queues, impairment);
+}
+
+// Each link has a row of choices of its own. netem begins one with each setting: never the same
+// again, or faults that come and go would always hit the same frames.
+std::uint64_t KernelRules::next_seed(const Link& link) {
+  auto number = static_cast<std::uint64_t>(link.first) << 1 | (link.second == Way::to_member);
+  auto row = Dice(Dice(seed_).next() ^ number).next();
+  return Dice(row ^ settings_[link]++).next();
+}
+
+void KernelRules::change(Queues& queues, const Impairment& impairment) {
+  queues.empty =
+      std::max(queues.empty, Clock::now() + longest_wait(queues.port, queues.impairment));
   queues.impairment = impairment;
 }
 
@@ -90,10 +100,12 @@ KernelRules::Queues KernelRules::make_queues(const Link& link, const std::string
   if (!by_ifb(link)) return queues;
   // An index is given once in a namespace, so nobody else's ifb has that name.
   queues.ifb = "ifb-" + std::to_string(port.index);
+  auto had = ifbs_.find(link.first);
+  if (had != ifbs_.end() && had->second != queues.ifb) remove_ifb(link.first);
   auto ifb = qdiscs_.find(queues.ifb);
   if (!ifb) {
     qdiscs_.make_ifb(queues.ifb, port.group);
-    ifbs_.push_back(queues.ifb);
+    ifbs_[link.first] = queues.ifb;
     ifb = qdiscs_.find(queues.ifb);
   }
   if (!ifb)
@@ -108,16 +120,15 @@ KernelRules::Queues KernelRules::make_queues(const Link& link, const std::string
 // for want of the port, and then nothing is left to be healed.
 void KernelRules::heal(Queues& queues) {
   if (queues.impairment == Impairment{}) return;
-  auto wait = longest_wait(queues.impairment);
+  change(queues, {});
+  if (Clock::now() >= queues.empty) return;
   Interface device = queues.port;
   device.index = queues.device;
   try {
-    if (wait.count() > 0) qdiscs_.shape(queues.ifb, device, {});
+    qdiscs_.shape(queues.ifb, device, {}, 0);
   } catch (const Error&) {
-    wait = {};
+    queues.empty = {};
   }
-  queues.impairment = {};
-  queues.empty = Clock::now() + wait;
 }
 
 void KernelRules::remove(const Queues& queues) noexcept {
@@ -126,15 +137,21 @@ void KernelRules::remove(const Queues& queues) noexcept {
   qdiscs_.unshape(queues.device);
 }
 
-void KernelRules::remove_ifb(const std::string& name) noexcept {
-  if (std::erase(ifbs_, name) > 0) qdiscs_.remove(name);
+void KernelRules::remove_ifb(Member member) noexcept {
+  auto ifb = ifbs_.find(member);
+  if (ifb == ifbs_.end()) return;
+  qdiscs_.remove({ifb->second});
+  ifbs_.erase(ifb);
 }
 
 void KernelRules::clear() noexcept {
   blocks_.remove();
   for (auto& [link, queues] : links_) remove(queues);
   links_.clear();
-  while (!ifbs_.empty()) remove_ifb(std::string(ifbs_.back()));
+  std::vector<std::string> ifbs;
+  for (auto& [member, name] : ifbs_) ifbs.push_back(name);
+  qdiscs_.remove(ifbs);
+  ifbs_.clear();
 }
 
 std::string why_not(const Rules& rules, const ShapingSupport& support) {

@@ -7,10 +7,10 @@
 #include "lib/net/rules.h"
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace attest::net {
 
@@ -32,7 +32,9 @@ std::string why_not(const Rules& rules, const ShapingSupport& support);
 /// when it is used.
 class KernelRules {
  public:
-  explicit KernelRules(std::string bridge) : bridge_(std::move(bridge)), blocks_(bridge_) {}
+  /// What random choices begin with is `seed`, from Linux 6.6 on; earlier ones take their own.
+  explicit KernelRules(std::string bridge, std::uint64_t seed = 0)
+      : bridge_(std::move(bridge)), seed_(seed), blocks_(bridge_) {}
   KernelRules(const KernelRules&) = delete;
   KernelRules& operator=(const KernelRules&) = delete;
   /// Removes all that it has made, with all frames that are under way in it.
@@ -42,7 +44,8 @@ class KernelRules {
   /// members on the bridge; the test process is the bridge itself. Blocked pairs change as one, and
   /// also hold for ports that do not exist yet; links are impaired one after the other, and those
   /// of ports that are not there are left out: call again when one has come (back). Frames that are
-  /// under way in a delay arrive at their times, also when it is healed. A few ms; the first time a
+  /// under way in a delay arrive at their times, also when it is healed, and those that wait for a
+  /// rate within a frame's time at that rate. A few ms; the first time a
   /// port's machine is impaired in sending takes longer. Throws Error{host}: there are no rules at
   /// all then. What why_not() has something against is done as well as can be.
   void apply(const Rules& rules, const std::map<Member, std::string>& ports);
@@ -58,23 +61,29 @@ class KernelRules {
     std::string ifb;  ///< "": at the port
     int device = 0;
     Impairment impairment;
-    Clock::time_point empty{};  ///< without an impairment: when the last of its frames has left
+    bool in_use = false;        ///< frames pass through them
+    Clock::time_point empty{};  ///< when the last frame of earlier impairments has left
   };
 
   bool by_ifb(const Link& link) const noexcept;
   const std::string* name_of(Member member, const std::map<Member, std::string>& ports) const;
   void shape(const Link& link, const std::string& name, const Impairment& impairment);
   Queues make_queues(const Link& link, const std::string& name, const Interface& port);
+  std::uint64_t next_seed(const Link& link);
+  static void change(Queues& queues, const Impairment& impairment);
   void heal(Queues& queues);
   void remove(const Queues& queues) noexcept;
-  void remove_ifb(const std::string& name) noexcept;
+  void remove_ifb(Member member) noexcept;
   void clear() noexcept;
 
   std::string bridge_;
+  std::uint64_t seed_;
   Qdiscs qdiscs_;
   NftBlocks blocks_;
   std::map<Link, Queues> links_;
-  std::vector<std::string> ifbs_;  ///< removed at the end: that takes the kernel some 20 ms each
+  std::map<Link, std::uint64_t> settings_;  ///< how many there have been
+  /// Stay until the port is another or the end comes: removing takes the kernel some 20 ms.
+  std::map<Member, std::string> ifbs_;
 };
 
 }  // namespace attest::net
