@@ -21,7 +21,7 @@ PortStats Plug::stats() const {
   stats.port = number;
   stats.member = member;
   stats.frames_in = frames_in;
-  stats.discarded = discarded;
+  stats.discarded += discarded;
   stats.faulted = faulted;
   return stats;
 }
@@ -75,8 +75,8 @@ void Forwarding::take(Plug& from, std::span<const std::string_view> framed, Time
 
 void Forwarding::come(Plug& from, std::string_view framed, const Addresses& addresses, Time now) {
   const Sender sender{.port = from.number, .member = from.member};
-  stations_.learn(addresses.source, from.number, now);
   if (!from.from) {
+    learn(from, addresses, now);
     if (!watchers_.empty()) show(from.member, member_at(addresses, now), framed, "");
     forward(sender, addresses, framed, now);
     return;
@@ -87,6 +87,7 @@ void Forwarding::come(Plug& from, std::string_view framed, const Addresses& addr
     ++from.faulted;
     return;
   }
+  learn(from, addresses, now);
   framed = changed(framed, passage);
   for (int copy = 0; copy < passage.copies; ++copy) {
     auto at = passage.at[static_cast<std::size_t>(copy)];
@@ -95,6 +96,13 @@ void Forwarding::come(Plug& from, std::string_view framed, const Addresses& addr
     else
       hold({.from = sender, .link = from.from}, framed, at);
   }
+}
+
+// Who is unplugged (cut off from everybody, and so from 0, which is nobody) is not heard: with an
+// address that moves between machines it would draw the new holder's frames.
+void Forwarding::learn(const Plug& from, const Addresses& addresses, Time now) {
+  if (rules_.blocks_any() && rules_.blocks(from.member, 0)) return;
+  stations_.learn(addresses.source, from.number, now);
 }
 
 void Forwarding::forward(Sender from, const Addresses& addresses, std::string_view framed,

@@ -77,6 +77,7 @@ class Forwarding {
   };
 
   void come(Plug& from, std::string_view framed, const Addresses& addresses, Time now);
+  void learn(const Plug& from, const Addresses& addresses, Time now);
   void forward(Sender from, const Addresses& addresses, std::string_view framed, Time now);
   void deliver(Sender from, Plug& to, std::string_view framed, Time now);
   void give(Plug& to, std::string_view framed);

@@ -47,7 +47,7 @@ void Shaper::set(const Impairment& impairment) {
   if (impairment.delay != does_.delay || impairment.jitter != does_.jitter ||
       impairment.rate != does_.rate)
     last_ = {};
-  if (impairment.rate == 0) wire_free_ = {};
+  if (impairment.rate != does_.rate) wire_free_ = {};
   does_ = impairment;
 }
 

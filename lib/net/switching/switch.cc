@@ -91,7 +91,12 @@ Task<void> Switch::Impl::accept(std::shared_ptr<Impl> self, std::shared_ptr<List
   while (!self->closed) {
     int accepted = ::accept4(socket.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
     if (accepted >= 0) {
-      self->join(std::make_shared<StreamPort>(self->loop, base::Fd(accepted)), listener->member);
+      try {
+        self->join(std::make_shared<StreamPort>(self->loop, base::Fd(accepted)), listener->member);
+      } catch (const boost::system::system_error&) {
+        // The kernel watches no more descriptors for us: as with none at all, the peer hears its
+        // end, and others are served.
+      }
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;

@@ -62,6 +62,22 @@ class ForwardingTest : public testing::Test {
 
 const auto x = frame(2, 1, "x"), y = frame(2, 1, "y"), z = frame(2, 1, "z");
 
+TEST_F(ForwardingTest, LearnsNothingFromWhatIsLostOnTheSendersLink) {
+  Rules lost, unplugged;
+  lost.shape_from(2, {.loss = 1});
+  for (Member other : {0, 1, 3}) unplugged.block(2, other);
+  join(3);
+  for (auto& faults : {lost, unplugged}) {
+    send(2, frame(0xff, 7, "the new holder"));
+    forwarding_.set_rules(faults);
+    send(1, frame(0xff, 7, "the old one still talks"));
+    for (auto& port : ports_) port->got.clear();
+    send(0, frame(7, 1, "who holds it?"));
+    EXPECT_THAT(got(2), SizeIs(1));
+    forwarding_.set_rules({});
+  }
+}
+
 TEST_F(ForwardingTest, BlocksOneDirectionWhetherKnownOrFlooded) {
   join(3);
   rules([](Rules& made) { made.block(1, 2); });
