@@ -39,6 +39,15 @@ void free_place(int vlan) {
   test_places().taken.erase(vlan);
 }
 
+// Undoes what has half failed; the first failure is the one to tell of.
+template <class Function>
+void at_best(Function function) noexcept {
+  try {
+    function();
+  } catch (const Error&) {
+  }
+}
+
 Member member_of(const Plan& plan, std::string_view machine) {
   return machine == test_process ? test_process_node : plan.node(machine).number;
 }
@@ -134,7 +143,7 @@ void Fabric::start() {
     for (int undone : made) {
       segments_.erase(undone);
       if (test_places_.erase(undone)) free_place(undone);
-      std::erase_if(listening_, [&](auto& place) { return place.first == undone; });
+      std::erase_if(listening_, [&](auto& place) { return std::get<0>(place) == undone; });
     }
     for (auto& name : led_out) uplinks_.erase(name);
     error.during(current == 0 ? "setting up the ways out"
@@ -149,14 +158,14 @@ void Fabric::start() {
 void Fabric::listen_for(const std::string& machine, Member member, int vlan) {
   auto wiring = wiring_of(wirings_, machine);
   if (wiring != Wiring::vde && (wiring != Wiring::stream || kernel_vlans_.contains(vlan))) return;
-  if (!listening_.emplace(vlan, member).second) return;
+  if (!listening_.emplace(vlan, member, wiring).second) return;
   try {
     if (wiring == Wiring::vde)
       segment(vlan).listen_vde(path_of(vlan, member, "vde"), member);
     else
       segment(vlan).listen_stream(path_of(vlan, member, "sock"), member);
   } catch (...) {
-    listening_.erase({vlan, member});
+    listening_.erase({vlan, member, wiring});
     throw;
   }
 }
@@ -234,6 +243,10 @@ void Fabric::connect_uplink(std::string_view machine, base::Fd passt) {
   uplink(machine).join_stream(std::move(passt), test_process_node);
 }
 
+bool Fabric::has_uplink(std::string_view machine) const {
+  return uplink(machine).has_port(test_process_node);
+}
+
 std::string Fabric::path_of(int vlan, Member member, std::string_view ending) const {
   return (setup_.work_dir /
           ("v" + std::to_string(vlan) + "n" + std::to_string(member) + "." + std::string(ending)))
@@ -252,13 +265,24 @@ void Fabric::apply_rules(int vlan) {
   segment(vlan).set_rules(rules);
 }
 
+void Fabric::apply_rules_of(const FaultPlan& fault) {
+  std::exception_ptr failure;
+  for (auto& part : fault) try {
+      apply_rules(part.vlan);
+    } catch (const Error&) {
+      if (!failure) failure = std::current_exception();
+    }
+  if (failure) std::rethrow_exception(failure);
+}
+
 int Fabric::add_fault(FaultPlan fault) {
   int number = ++last_fault_;
-  auto added = faults_.emplace(number, std::move(fault)).first;
+  auto& added = faults_.emplace(number, std::move(fault)).first->second;
   try {
-    for (auto& part : added->second) apply_rules(part.vlan);
+    apply_rules_of(added);
   } catch (...) {
-    remove_fault(number);
+    auto removed = faults_.extract(number);
+    at_best([&] { apply_rules_of(removed.mapped()); });
     throw;
   }
   return number;
@@ -267,14 +291,26 @@ int Fabric::add_fault(FaultPlan fault) {
 void Fabric::remove_fault(int number) {
   auto found = faults_.extract(number);
   if (!found) return;
-  for (auto& part : found.mapped()) apply_rules(part.vlan);
+  try {
+    apply_rules_of(found.mapped());
+  } catch (...) {
+    faults_.insert(std::move(found));
+    throw;
+  }
 }
 
 void Fabric::set_plugged(std::string_view machine, int vlan, bool plugged) {
   std::pair place(vlan, member_of(plan_, machine));
+  const auto before = unplugged_;
   if (plugged ? unplugged_.erase(place) == 0 : !unplugged_.insert(place).second) return;
-  apply_rules(vlan);
-  segment(vlan).set_carrier(place.second, plugged);
+  try {
+    apply_rules(vlan);
+    segment(vlan).set_carrier(place.second, plugged);
+  } catch (...) {
+    unplugged_ = before;
+    at_best([&] { apply_rules(vlan); });
+    throw;
+  }
 }
 
 LinkStats Fabric::stats(std::string_view machine, int vlan) const {

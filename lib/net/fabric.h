@@ -78,6 +78,8 @@ class Fabric {
   /// What `machine` sends on its uplink goes into `passt`, a stream in the switch's framing, and
   /// what comes from there to the machine. Throws Error{usage} if the plan gives it none.
   void connect_uplink(std::string_view machine, base::Fd passt);
+  /// Whether there is such a stream, and its other end has not been closed.
+  bool has_uplink(std::string_view machine) const;
   LinkStats stats(std::string_view machine, int vlan) const;
   int watch(int vlan, Watcher watcher);
   void unwatch(int vlan, int number) noexcept;
@@ -92,6 +94,8 @@ class Fabric {
   void listen_for(const std::string& machine, Member member, int vlan);
   void set_names();
   void apply_rules(int vlan);
+  /// On all its VLANs; throws the first failure in the end.
+  void apply_rules_of(const FaultPlan& fault);
   Segment& segment(int vlan) const;
   Segment& uplink(std::string_view machine) const;
   std::string path_of(int vlan, Member member, std::string_view ending) const;
@@ -105,7 +109,7 @@ class Fabric {
   std::map<int, std::unique_ptr<Segment>> segments_;
   /// Of each machine with an uplink its own; its VLAN counts as 0.
   std::map<std::string, std::unique_ptr<Segment>, std::less<>> uplinks_;
-  std::set<std::pair<int, Member>> listening_;
+  std::set<std::tuple<int, Member, Wiring>> listening_;
   std::set<int> test_places_;  ///< VLANs on which the test process has its address by us
   std::optional<HostNames> names_;
   std::map<int, FaultPlan> faults_;

@@ -8,7 +8,9 @@
 #include "lib/net/switching/packet_socket.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace attest::net {
@@ -24,6 +26,8 @@ base::Fd duplicate(int descriptor) {
                               "duplicating a network namespace's descriptor"));
 }
 
+bool is_there(const std::string& name) { return ::if_nametoindex(name.c_str()) != 0; }
+
 }  // namespace
 
 Segment::Segment(asio::any_io_executor loop, SegmentSetup setup)
@@ -34,7 +38,8 @@ Segment::Segment(asio::any_io_executor loop, SegmentSetup setup)
   if (!in_kernel_) connect_test_process();
 }
 
-Segment::~Segment() = default;
+// A bridge leaves what is plugged into it.
+Segment::~Segment() { disconnect_test_process(); }
 
 void Segment::remove_group() noexcept {
   if (bridge_) bridge_->remove_group();
@@ -45,10 +50,24 @@ void Segment::connect_test_process() {
   Netlink netlink;
   auto ours = uplink(setup_.bridge), port = uplink_port(setup_.bridge);
   netlink.make_pair({.name = ours, .peer = port, .group = setup_.group, .mac = "", .bridge = ""});
-  // What leaves the bridge here must be whole: no checksums left to hardware, no large segments.
-  disable_offloads(ours);
-  netlink.set_master(ours, setup_.bridge);
-  switch_.join(make_datagram_port(loop_, open_packet_socket(port)), test_process_node);
+  try {
+    // What leaves the bridge here must be whole: no checksums left to hardware, no large segments.
+    disable_offloads(ours);
+    netlink.set_master(ours, setup_.bridge);
+    switch_.join(make_datagram_port(loop_, open_packet_socket(port)), test_process_node);
+  } catch (...) {
+    netlink.remove(ours);
+    throw;
+  }
+}
+
+void Segment::disconnect_test_process() noexcept {
+  if (!setup_.self || in_kernel_) return;
+  try {
+    Netlink().remove(uplink(setup_.bridge));
+  } catch (const Error&) {
+    // Without netlink it goes with the namespace.
+  }
 }
 
 void Segment::listen_stream(const std::string& path, Member member) {
@@ -65,14 +84,22 @@ void Segment::listen_vde(const std::filesystem::path& dir, Member member) {
 void Segment::add_interface(const std::string& name, Member member, const std::string& far_name,
                             int far_netns) {
   remove_interface(member);
-  Interface made{.name = name, .far_name = far_name, .far_netns = duplicate(far_netns)};
+  Interface made{.name = name, .far_netns = duplicate(far_netns)};
+  if (made.far_netns)
+    in_netns(made.far_netns, [&] { made.far_index = ::if_nametoindex(far_name.c_str()); });
   if (in_kernel_)
     Netlink().set_master(name, setup_.bridge);
   else
     bring_in(member, made);
   if (no_carrier_.contains(member)) Netlink().set_down(name);
   interfaces_.insert_or_assign(member, std::move(made));
-  if (in_kernel_ && !rules_.empty()) set_rules(rules_);
+  if (!in_kernel_ || rules_.empty()) return;
+  try {
+    set_rules(Rules(rules_));
+  } catch (...) {
+    remove_interface(member);
+    throw;
+  }
 }
 
 void Segment::remove_interface(Member member) noexcept {
@@ -82,66 +109,95 @@ void Segment::remove_interface(Member member) noexcept {
   interfaces_.erase(found);
 }
 
+const Segment::Interface* Segment::interface_of(Member member) const {
+  auto found = interfaces_.find(member);
+  return found != interfaces_.end() && is_there(found->second.name) ? &found->second : nullptr;
+}
+
 // An interface that is on no bridge: the switch reads what comes in, and what the kernel itself
 // would say there is silenced.
 void Segment::bring_in(Member member, Interface& interface) {
-  Netlink().quieten(interface.name);
+  Netlink netlink;
+  netlink.set_master(interface.name, "");
+  netlink.quieten(interface.name);
   // The sending end decides what is left to hardware.
   if (interface.far_netns)
-    in_netns(interface.far_netns, [&] { disable_offloads(interface.far_name); });
+    in_netns(interface.far_netns, [&] {
+      char name[IF_NAMESIZE];
+      if (::if_indextoname(interface.far_index, name)) disable_offloads(name);
+    });
   interface.port =
       switch_.join(make_datagram_port(loop_, open_packet_socket(interface.name)), member);
 }
 
 void Segment::divert(const std::string& why) {
   if (!in_kernel_) return;
-  shaping_.reset();
+  connect_test_process();
   in_kernel_ = false;
+  switch_.set_rules(rules_);
   if (!interfaces_.empty())
     setup_.say("VLAN " + std::to_string(setup_.vlan) +
                " goes through the switch in this process from now on: " + why);
-  connect_test_process();
+  // All leave the bridge before its rules end: who is kept apart must not meet meanwhile.
   Netlink netlink;
-  for (auto& [member, interface] : interfaces_) {
-    netlink.set_master(interface.name, "");
-    bring_in(member, interface);
-  }
-  switch_.set_rules(rules_);
+  for (auto& [member, interface] : interfaces_) try {
+      if (is_there(interface.name)) netlink.set_master(interface.name, "");
+    } catch (const Error&) {
+      // It is tried again, and told of, in bring_in_all().
+    }
+  shaping_.reset();
+  bring_in_all();
+}
+
+void Segment::bring_in_all() {
+  std::optional<Error> failure;
+  for (auto& [member, interface] : interfaces_) try {
+      if (interface.port == 0 && is_there(interface.name)) bring_in(member, interface);
+    } catch (Error& error) {
+      error.during("moving '" + interface.name + "' of VLAN " + std::to_string(setup_.vlan) +
+                   " into this process");
+      if (!failure) failure = error;
+    }
+  if (failure) throw Error(*failure);
 }
 
 void Segment::set_rules(const Rules& rules) {
   rules_ = rules;
-  if (in_kernel_) {
-    if (rules.empty() && !shaping_) return;
-    auto reason = rules.empty() ? "" : why_not(rules, shaping_support());
-    if (reason.empty()) {
+  if (!in_kernel_) {
+    switch_.set_rules(rules);
+    bring_in_all();
+    return;
+  }
+  if (rules.empty() && !shaping_) return;
+  auto reason = rules.empty() ? "" : why_not(rules, shaping_support());
+  if (reason.empty()) try {
       std::map<Member, std::string> ports;
       for (auto& [member, interface] : interfaces_) ports[member] = interface.name;
       if (!shaping_) shaping_.emplace(setup_.bridge, setup_.seed);
       shaping_->apply(rules, ports);
       return;
+    } catch (const Error& e) {
+      reason = e.what();
     }
-    divert(reason);
-    return;
-  }
-  switch_.set_rules(rules);
+  divert(reason);
 }
 
 void Segment::set_carrier(Member member, bool on) {
-  if (on ? no_carrier_.erase(member) == 0 : !no_carrier_.insert(member).second) return;
-  auto found = interfaces_.find(member);
-  if (found == interfaces_.end()) return;
-  Netlink netlink;
-  on ? netlink.set_up(found->second.name) : netlink.set_down(found->second.name);
+  if (auto* found = interface_of(member)) {
+    Netlink netlink;
+    on ? netlink.set_up(found->name) : netlink.set_down(found->name);
+  }
+  if (on)
+    no_carrier_.erase(member);
+  else
+    no_carrier_.insert(member);
 }
 
 LinkStats Segment::stats(Member member) const {
   LinkStats sum;
   if (in_kernel_) {
-    auto found = interfaces_.find(member);
-    auto name = member == test_process_node  ? setup_.bridge
-                : found == interfaces_.end() ? std::string()
-                                             : found->second.name;
+    auto* found = interface_of(member);
+    auto name = member == test_process_node ? setup_.bridge : found ? found->name : std::string();
     if (name.empty()) return sum;
     auto counted = Netlink().counters(name);
     // The bridge itself is the test process's own card, seen from its side.
@@ -161,8 +217,14 @@ LinkStats Segment::stats(Member member) const {
   return sum;
 }
 
+bool Segment::has_port(Member member) const {
+  auto stats = switch_.stats();
+  return std::ranges::any_of(stats.ports, [&](auto& port) { return port.member == member; });
+}
+
 int Segment::watch(Watcher watcher) {
   divert("what passes is captured");
+  bring_in_all();
   return switch_.watch(std::move(watcher));
 }
 

@@ -57,6 +57,8 @@ class Segment {
   /// Takes away, or gives back, the carrier of the member's interface, whenever it has one.
   void set_carrier(Member member, bool on);
   LinkStats stats(Member member) const;
+  /// Whether the member is at the switch in this process.
+  bool has_port(Member member) const;
   /// Moves the VLAN into the process.
   int watch(Watcher watcher);
   void unwatch(int number) noexcept;
@@ -68,14 +70,21 @@ class Segment {
 
  private:
   struct Interface {
-    std::string name, far_name;
+    std::string name;
     base::Fd far_netns;
-    int port = 0;  ///< of the switch; 0 in the kernel
+    unsigned far_index = 0;  ///< its name there may change
+    int port = 0;            ///< of the switch; 0 in the kernel
   };
 
+  /// The member's interface while there is one: a TAP goes with the hypervisor that has it open.
+  const Interface* interface_of(Member member) const;
   void bring_in(Member member, Interface& interface);
   void connect_test_process();
-  /// Into the process, because of `why`.
+  void disconnect_test_process() noexcept;
+  /// Those that are not in the process yet though the VLAN is. Throws the first failure in the end.
+  void bring_in_all();
+  /// Into the process, because of `why`. Throws if that fails: the VLAN is in the kernel still, or
+  /// in the process but for some interfaces, which are tried again at the next change.
   void divert(const std::string& why);
 
   asio::any_io_executor loop_;
