@@ -22,8 +22,9 @@ base::Fd create(const std::filesystem::path& path) {
   // Not cut to nothing: who reads the old one, or still writes it, keeps what it has.
   if (std::filesystem::is_regular_file(std::filesystem::symlink_status(path, code)))
     std::filesystem::remove(path, code);
-  return base::Fd(base::check(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644), attempt));
+  // Nor does a pipe that nobody reads stop the loop.
+  constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  return base::Fd(base::check(::open(path.c_str(), flags, 0644), attempt));
 }
 
 }  // namespace
