@@ -150,7 +150,8 @@ enum class Realisation {
 };
 
 /// When all that passes the VLANs, from their beginning to the driver's end, is kept as
-/// vlan<v>.pcapng among the artifacts of the test that began them (the suite's first, mostly).
+/// vlan<v>.pcapng among the artifacts of the test that began them (the suite's first, mostly). The
+/// files grow there for as long as the driver lives, and stay if the test's process dies.
 enum class CaptureAll {
   never,
   failed,  ///< if any test of the suite has failed, or an exception ends the driver's scope

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
+#include <set>
 
 namespace attest {
 namespace core {
@@ -51,6 +53,7 @@ void finish(Fleet& fleet, Capturing& one) {
   }
   one.frames = one.file->frames();
   one.file.reset();
+  one.claim.reset();
   one.running = false;
 }
 
@@ -70,43 +73,57 @@ Task<void> end_one(Fleet& fleet, std::shared_ptr<Capturing> one) {
   std::erase(fleet.captures, one);
 }
 
-std::string file_name(int vlan) { return fmt::format("vlan{}.pcapng", vlan); }
-
-// Also across file systems.
-void move_file(const fs::path& from, const fs::path& to) {
-  std::error_code failed;
-  fs::create_directories(to.parent_path(), failed);
-  fs::rename(from, to, failed);
-  if (failed) {
-    failed.clear();
-    fs::copy_file(from, to, fs::copy_options::overwrite_existing, failed);
-  }
-  if (failed)
-    throw Error(Error::Kind::host, fmt::format("moving the capture '{}' to '{}': {}", from.string(),
-                                               to.string(), failed.message()));
-  fs::remove(from, failed);
+// Of the whole run, where no other driver of the same test captures to.
+fs::path file_for(const Fleet& fleet, int vlan) {
+  auto dir = fs::absolute(fleet.setup.artifacts());
+  auto path = dir / fmt::format("vlan{}.pcapng", vlan);
+  for (int n = 2; Claim::is_taken(path); ++n) path = dir / fmt::format("vlan{}-{}.pcapng", vlan, n);
+  return path;
 }
 
 // Of the whole run, once it has ended.
 void keep_or_not(Fleet& fleet, const Capturing& one) {
-  std::error_code ignored;
-  if (one.kept.empty()) return;
-  if (one.kept == one.path || fleet.failed) {
-    if (one.kept != one.path) move_file(one.path, one.kept);
+  if (!one.whole_run) return;
+  if (fleet.config.network.capture == CaptureAll::always || fleet.failed) {
     fleet.setup.say("", fmt::format("VLAN {}: {} frames in {}", one.vlan, one.frames.load(),
-                                    one.kept.string()));
+                                    one.path.string()));
     return;
   }
+  std::error_code ignored;
   fs::remove(one.path, ignored);
-  fs::remove(one.kept.parent_path(), ignored);  // made for it; if nothing else came there
+  fs::remove(one.path.parent_path(), ignored);  // made for it; if nothing else came there
+}
+
+// The paths of all captures that run.
+struct Claims {
+  std::mutex mutex;
+  std::set<std::string> paths;
+};
+Claims& claims() {
+  static Claims all;
+  return all;
 }
 
 }  // namespace
 
+Claim::Claim(const fs::path& path) : path_(path.lexically_normal().string()) {
+  std::lock_guard hold(claims().mutex);
+  if (!claims().paths.insert(path_).second)
+    throw Error(Error::Kind::usage, fmt::format("another capture is writing '{}'", path_));
+}
+Claim::~Claim() {
+  std::lock_guard hold(claims().mutex);
+  claims().paths.erase(path_);
+}
+bool Claim::is_taken(const fs::path& path) {
+  std::lock_guard hold(claims().mutex);
+  return claims().paths.contains(path.lexically_normal().string());
+}
+
 Capturing::Capturing(fs::path path_, const net::Plan& plan, int vlan_)
-    : path(std::move(path_)),
-      vlan(vlan_),
-      file(std::make_unique<net::CaptureFile>(path, plan, vlan)) {}
+    : path(std::move(path_)), vlan(vlan_), claim(std::in_place, path) {
+  file = std::make_unique<net::CaptureFile>(path, plan, vlan);
+}
 Capturing::~Capturing() = default;
 
 Capture capture(Fleet& fleet, int vlan, const fs::path& path, std::source_location here) {
@@ -124,14 +141,11 @@ Capture capture(Fleet& fleet, int vlan, const fs::path& path, std::source_locati
 }
 
 void capture_all(Fleet& fleet) {
-  auto when = fleet.config.network.capture;
-  if (when == CaptureAll::never) return;
+  if (fleet.config.network.capture == CaptureAll::never) return;
   for (int vlan : fleet.fabric->plan().vlans) {
     if (fleet.captured.contains(vlan)) continue;
-    auto kept = fs::absolute(fleet.setup.artifacts()) / file_name(vlan);
-    auto path = when == CaptureAll::always ? kept : fleet.setup.work_dir / file_name(vlan);
-    auto one = std::make_shared<Capturing>(std::move(path), fleet.plan, vlan);
-    one->kept = std::move(kept);
+    auto one = std::make_shared<Capturing>(file_for(fleet, vlan), fleet.plan, vlan);
+    one->whole_run = true;
     begin(fleet, one);
     fleet.captured.insert(vlan);
   }
@@ -142,7 +156,7 @@ void end_captures(Fleet& fleet) {
     try {
       finish(fleet, *one);
       keep_or_not(fleet, *one);
-      if (one->failure && !one->kept.empty()) throw *one->failure;
+      if (one->failure && one->whole_run) throw *one->failure;
     } catch (const std::exception& e) {
       fleet.setup.say("", e.what());
     }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace attest {
 namespace net {
@@ -15,6 +16,19 @@ class CaptureFile;
 }
 
 namespace core {
+
+/// A file that is being captured to, in the whole process. Throws Error{usage} if it is already.
+class Claim {
+ public:
+  explicit Claim(const std::filesystem::path& path);
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim();
+  static bool is_taken(const std::filesystem::path& path);
+
+ private:
+  std::string path_;
+};
 
 /// One capture, shared by its handle, the fleet and its timer. Loop thread only, except where it is
 /// said.
@@ -29,8 +43,9 @@ struct Capturing {
   int watcher = 0;                            ///< the fabric's number for it
   std::unique_ptr<net::CaptureFile> file;     ///< null once it has ended
   std::unique_ptr<asio::steady_timer> timer;  ///< the same
-  std::filesystem::path kept;  ///< of the whole run: where it goes if it is kept; else empty
+  bool whole_run = false;
   std::optional<Error> failure;
+  std::optional<Claim> claim;  ///< while it runs
 };
 
 /// Vlan::capture().

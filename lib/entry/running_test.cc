@@ -18,7 +18,12 @@ void use_gtest() {
   static const bool done = [] {
     RunningTest how;
     how.name = running_name;
-    how.failed = [] { return testing::Test::HasFailure(); };
+    how.failed = [] {
+      auto* unit = testing::UnitTest::GetInstance();
+      // Between tests: a driver that its suite has shared ends there.
+      auto* suite = unit->current_test_info() ? nullptr : unit->current_test_suite();
+      return testing::Test::HasFailure() || (suite && suite->Failed());
+    };
     how.record = [](const std::string& key, const std::string& value) {
       testing::Test::RecordProperty(key, value);
     };

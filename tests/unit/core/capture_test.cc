@@ -121,6 +121,19 @@ INSTANTIATE_TEST_SUITE_P(, WholeRuns,
                                          Whole{"always", CaptureAll::always, false, true}),
                          [](const auto& one) { return one.param.name; });
 
+TEST_F(Captures, DoNotWriteOverEachOther) {
+  config.network.capture = CaptureAll::always;
+  make({"a"});
+  driver->start_all();
+  EXPECT_THAT(error_of(Error::Kind::usage,
+                       [&] { (void)driver->network().vlan(1).capture("vlan1.pcapng"); }),
+              HasSubstr("another capture is writing"));
+  auto other = config;
+  Driver second(other, setup());
+  second.start_all();
+  EXPECT_TRUE(fs::exists(artifact("vlan1-2.pcapng")));
+}
+
 TEST_F(Captures, OfWholeRunsTakeVlansThatComeLater) {
   config.network.capture = CaptureAll::always;
   make({"a"});
