@@ -26,19 +26,17 @@ using Tcp = asio::ip::tcp;
 
 constexpr std::size_t piece = 64 << 10;
 
+// A machine that crashes says nothing more to its peers.
 class NetworkEnd final : public FarEnd {
  public:
-  explicit NetworkEnd(Tcp::socket socket) : socket_(std::move(socket)), buffer_(piece, '\0') {}
+  NetworkEnd(std::shared_ptr<Running> run, Tcp::socket socket)
+      : run_(std::move(run)), socket_(std::move(socket)), buffer_(piece, '\0') {}
 
   Task<std::string> read() override {
-    auto [failed, count] = co_await socket_.async_read_some(asio::buffer(buffer_),
-                                                            asio::as_tuple(asio::use_awaitable));
-    if (failed == asio::error::eof) co_return std::string();
-    if (failed) throw boost::system::system_error(failed);
-    co_return buffer_.substr(0, count);
+    co_return co_await async::unless(Running::doom(run_), receive());
   }
   Task<void> write(std::string bytes) override {
-    co_await asio::async_write(socket_, asio::buffer(bytes), asio::use_awaitable);
+    co_await async::unless(Running::doom(run_), send(std::move(bytes)));
   }
   Task<void> end_writing() override {
     boost::system::error_code ignored;
@@ -47,6 +45,18 @@ class NetworkEnd final : public FarEnd {
   }
 
  private:
+  Task<std::string> receive() {
+    auto [failed, count] = co_await socket_.async_read_some(asio::buffer(buffer_),
+                                                            asio::as_tuple(asio::use_awaitable));
+    if (failed == asio::error::eof) co_return std::string();
+    if (failed) throw boost::system::system_error(failed);
+    co_return buffer_.substr(0, count);
+  }
+  Task<void> send(std::string bytes) {
+    co_await asio::async_write(socket_, asio::buffer(bytes), asio::use_awaitable);
+  }
+
+  std::shared_ptr<Running> run_;
   Tcp::socket socket_;
   std::string buffer_;
 };
@@ -122,7 +132,8 @@ guest::Command join_to(int port) {
 
 }  // namespace
 
-Task<std::unique_ptr<FarEnd>> reach_by_network(std::string ip, int port, Deadline deadline) {
+Task<std::unique_ptr<FarEnd>> reach_by_network(std::shared_ptr<Running> run, std::string ip,
+                                               int port, Deadline deadline) {
   Tcp::socket socket(co_await asio::this_coro::executor);
   Tcp::endpoint there(asio::ip::make_address(ip), static_cast<std::uint16_t>(port));
   std::string step = "connecting to " + ip + " port " + std::to_string(port);
@@ -134,7 +145,7 @@ Task<std::unique_ptr<FarEnd>> reach_by_network(std::string ip, int port, Deadlin
     refused = e.code().message();
   }
   if (refused) throw Error(Error::Kind::guest, step + ": " + *refused);
-  co_return std::make_unique<NetworkEnd>(std::move(socket));
+  co_return std::make_unique<NetworkEnd>(std::move(run), std::move(socket));
 }
 
 Task<std::unique_ptr<FarEnd>> reach_from_inside(std::shared_ptr<Running> run, int port,

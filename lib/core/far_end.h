@@ -9,8 +9,10 @@
 
 namespace attest::core {
 
-/// A TCP connection of the test process to `ip`. Throws Error{guest} with the reason.
-Task<std::unique_ptr<FarEnd>> reach_by_network(std::string ip, int port, Deadline deadline);
+/// A TCP connection of the test process to `ip`, an address of the machine. Throws Error{guest}
+/// with the reason.
+Task<std::unique_ptr<FarEnd>> reach_by_network(std::shared_ptr<Running> run, std::string ip,
+                                               int port, Deadline deadline);
 
 /// A process in the machine that connects to its 127.0.0.1 and joins that to its own stdin and
 /// stdout: perl, or else bash, of which one must be there. bash cannot pass on that the host's side

@@ -106,7 +106,7 @@ Task<void> Machine::Impl::start() {
   try {
     co_await fleet.begin();
     if (!backend_) backend_ = fleet.setup.backends.find(config.backend)->second.make(context());
-    co_await connect_uplink();
+    co_await connect_uplink(run);
     backend_->kill();  // a guest that panicked or hangs in emergency mode may still be there
     if (running_) co_await running_->watched.wait();
     if (run->doomed.is_set()) throw run->obituary();
@@ -134,13 +134,13 @@ Task<void> Machine::Impl::start() {
   throw error;
 }
 
-Task<void> Machine::Impl::connect_uplink() {
+Task<void> Machine::Impl::connect_uplink(std::shared_ptr<core::Running> run) {
   auto& uplink = fleet.plan.node(name).uplink;
-  if (!uplink || uplink_connected_) co_return;
+  if (!uplink || fleet.fabric->has_uplink(name)) co_return;
   auto deadline = fleet.limit(std::chrono::seconds(30));
-  auto passt = co_await core::open_uplink(fleet.setup.outside, *uplink, deadline);
+  auto opening = core::open_uplink(fleet.setup.outside, *uplink, deadline);
+  auto passt = co_await async::unless(core::Running::doom(run), std::move(opening));
   fleet.fabric->connect_uplink(name, std::move(passt));
-  uplink_connected_ = true;
 }
 
 Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {

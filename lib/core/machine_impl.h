@@ -134,7 +134,7 @@ struct Machine::Impl {
  private:
   BackendContext context();
   /// Starts passt before the first boot of a machine with `internet`; it ends with the driver.
-  Task<void> connect_uplink();
+  Task<void> connect_uplink(std::shared_ptr<core::Running> run);
   Task<void> boot(std::shared_ptr<core::Running> run);
   /// Notes when the backend's guest is gone; one for each boot, ends with it.
   Task<void> watch(std::shared_ptr<core::Running> run);
@@ -177,7 +177,6 @@ struct Machine::Impl {
   std::set<int> unplugged_;  ///< VLANs; over boots
   async::Mutex links_;       ///< one change of those at a time
   std::optional<Error> boot_failure_;
-  bool uplink_connected_ = false;
   bool ended_ = false;  ///< close() was called
 };
 

@@ -81,7 +81,7 @@ Task<std::unique_ptr<core::FarEnd>> Machine::Impl::reach(int port) {
   for (auto& one : fleet.plan.node(name).nics) {
     if (!fleet.fabric->reaches(one.vlan)) continue;
     auto ip = one.ipv4;
-    co_return co_await core::reach_by_network(std::move(ip), port, deadline);
+    co_return co_await core::reach_by_network(run, std::move(ip), port, deadline);
   }
   co_return co_await core::reach_from_inside(run, port, deadline);
 }

@@ -105,7 +105,8 @@ class Forwarding : public testing::Test {
   ~Forwarding() override { stop(); }
 
   int forward_to(int port) {
-    return forward([port] { return reach_by_network("127.0.0.1", port, Deadline::after(10s)); });
+    return forward(
+        [this, port] { return reach_by_network(run, "127.0.0.1", port, Deadline::after(10s)); });
   }
   int forward(Forward::Connect connect) {
     fakes::DirectOutside outside(loop.executor());
@@ -116,6 +117,7 @@ class Forwarding : public testing::Test {
   void stop() { loop.run(end()); }
 
   async::Loop loop;
+  std::shared_ptr<Running> run = std::make_shared<Running>(loop.executor(), "m");
   std::unique_ptr<Forward> forwarded;
   std::mutex mutex;
   std::vector<std::string> said;
@@ -144,6 +146,20 @@ TEST_F(Forwarding, CarriesBothWaysAndEachEndAlone) {
   std::string much(3 << 20, 'x');
   auto both = std::async(std::launch::async, [&] { return ask(port, much); });
   EXPECT_EQ(both.get().size(), 2 * much.size());
+}
+
+// A crashed machine's kernel sends no FIN any more.
+TEST_F(Forwarding, EndsWithTheMachineThoughItsEndSaysNothing) {
+  Server server;
+  auto socket = connect_to(forward_to(server.port()));
+  send_all(socket, "a question that does not end");
+  auto crash = [](std::shared_ptr<Running> gone) -> Task<void> {
+    gone->end.cause = "crash()";
+    gone->doomed.set();
+    co_return;
+  };
+  loop.run(crash(run));
+  EXPECT_EQ(read_all(socket), "(reset)");
 }
 
 TEST_F(Forwarding, ServesManyAtOnce) {
