@@ -185,7 +185,12 @@ struct Driver::Impl {
     if (core::has_uplink(config, wiring_of(fleet.setup, config))) net::add_uplink(plan, name);
     if (fleet.fabric) {
       fleet.fabric->extend(plan, {{name, wiring_of(fleet.setup, config)}});
-      fleet.fabric->start();
+      try {
+        fleet.fabric->start();
+      } catch (...) {
+        fleet.fabric->extend(fleet.plan, {});  // the others are to go on without it
+        throw;
+      }
       core::capture_all(fleet);
     }
     fleet.plan = std::move(plan);
