@@ -177,9 +177,11 @@ Start prepare(const BackendContext& context, const Parts& parts, bool kvm, int s
   if (is_microvm(config) && !kvm) launch.tsc_khz = host_tsc_khz();
 
   Start start;
+  start.child.fds = parts.disks.duplicates();
+  if (auto& fds = start.child.fds; !fds.empty())
+    launch.first_tap_fd = std::max(launch.first_tap_fd, fds.rbegin()->first + 1);
   start.child.argv = command_line(config, launch, context.network);
   start.child.cwd = context.work_dir;
-  start.child.fds = parts.disks.duplicates();
   start.qmp = give(start, launch.qmp_fd);
   if (launch.shell) start.shell = give(start, launch.shell_fd);
   if (launch.agent) start.agent = give(start, launch.agent_fd);
