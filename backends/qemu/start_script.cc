@@ -54,8 +54,8 @@ std::map<std::string, std::string> script_environment(
     if (nic.vde.empty())
       throw Error(Error::Kind::host,
                   "machine '" + machine + "' has a start_script, which reaches VLAN " +
-                      std::to_string(nic.vlan) + " only through a vde_switch, and there is none")
-          .hint("install vde_switch (Debian: vde2)");
+                      std::to_string(nic.vlan) +
+                      " only by VDE, and this driver's network has no such socket for it");
     environment["QEMU_VDE_SOCKET_" + std::to_string(nic.vlan)] = nic.vde;
   }
   return environment;

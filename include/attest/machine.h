@@ -201,9 +201,9 @@ class Machine {
   std::string address(int vlan = 0, Here here = Here::current()) const;
   /// The same of IPv6: "2001:db8:1::2".
   std::string address6(int vlan = 0, Here here = Here::current()) const;
-  /// Pulls the machine's network cables, that of one VLAN or (0) all: nothing passes, and a card
-  /// that can tell says so. Commands reach the machine as before. Lasts until unblock(), over
-  /// reboots too.
+  /// Pulls the machine's network cables, that of one VLAN or (0) of all: nothing passes there, and
+  /// a card that can tell says so. Commands reach the machine as before. Lasts until unblock(),
+  /// over reboots too.
   void block(int vlan = 0, Here here = Here::current());
   /// Plugs them in again.
   void unblock(int vlan = 0, Here here = Here::current());

@@ -20,7 +20,8 @@ enum class Direction { both, to_machine, from_machine };
 /// What a link does to the frames that pass. Each share is a probability from 0 to 1, decided frame
 /// by frame. It happens in the switch: the sender is told nothing, as on a real network.
 struct Impairment {
-  std::chrono::microseconds delay{0};   ///< one way; with Direction::both a round trip takes two
+  /// One way; with Direction::both a round trip takes two. 16 MiB may be under way, more are lost.
+  std::chrono::microseconds delay{0};
   std::chrono::microseconds jitter{0};  ///< delay +- so much, evenly spread; order is kept
   double loss = 0;                      ///< share of frames that vanish
   double duplicate = 0;                 ///< share that arrives twice
@@ -57,7 +58,8 @@ class [[nodiscard]] Fault {
 };
 
 /// What has passed a link, seen from the switch. Frames, not bytes; a kernel VLAN counts as its
-/// interfaces do, where a large TCP segment may be one.
+/// interfaces do, where a large TCP segment may be one. Counting begins anew when an interface is
+/// made again (a reboot), and when a VLAN leaves the kernel.
 struct LinkStats {
   std::uint64_t from_machine = 0;  ///< received from it
   std::uint64_t to_machine = 0;    ///< handed to it
@@ -159,7 +161,7 @@ class Network {
   /// Nothing passes between the two groups. Those in neither reach everybody.
   Fault partition(const Group& one, const Group& other, PartitionOptions options = {},
                   Here here = Here::current());
-  /// Nothing passes between `member` and all others, the test process included.
+  /// Nothing passes between `member` and all others that there are now, the test process included.
   Fault isolate(std::string_view member, PartitionOptions options = {},
                 Here here = Here::current());
   /// Each member reaches a majority, and no two the same one: in the order given they stand in a

@@ -11,8 +11,7 @@ namespace attest::entry {
 
 Backends builtin_backends(const HostFacts& host) {
   return {
-      {"loopback",
-       {.make = loopback::make_loopback, .wiring = [](auto&) { return Wiring::none; }}},
+      {"loopback", {.make = loopback::make_loopback, .wiring = [](auto&) { return Wiring::none; }}},
       {"nspawn", nspawn::nspawn_backend({host.own_network, host.id_range, host.why_no_id_range})},
       {"qemu", qemu::qemu_backend()},
 #ifdef ATTEST_HAS_SSH
