@@ -20,11 +20,14 @@ class Uplink : public Test {
   }
 
  protected:
+  void SetUp() override {
+    ASSERT_NE(std::getenv("ATTEST_PAGE_PORT"), nullptr) << "run it by with_page.py";
+    Test::SetUp();
+  }
   // Of the host's 127.0.0.1, as passt shows it.
-  static std::string fetch(const std::string& seconds = "10") {
-    const char* port = std::getenv("ATTEST_PAGE_PORT");
+  static std::string fetch(const std::string& seconds = "60") {
     return "curl -sS --fail --max-time " + seconds +
-           " http://10.0.2.2:" + std::string(port ? port : "0") + "/it";
+           " http://10.0.2.2:" + std::string(std::getenv("ATTEST_PAGE_PORT")) + "/it";
   }
 };
 
@@ -43,7 +46,7 @@ TEST_F(Uplink, IsNotThereForOthers) {
 
 TEST_F(Uplink, LeavesTheVlansAsTheyAre) {
   auto& outgoing = machine("outgoing");
-  outgoing.succeed("ping -c 1 -W 5 inside");
+  outgoing.wait_until_succeeds("ping -c 1 -W 5 inside");
   EXPECT_THAT(outgoing.succeed("ip -o -4 addr"), HasSubstr("192.168.1.2/24"));
   EXPECT_THAT(outgoing.succeed("ip -o -4 addr show dev eth1"), HasSubstr("10.0.2.15/24"));
   EXPECT_THAT(machine("inside").succeed("ip -o link"), Not(HasSubstr("eth1")));

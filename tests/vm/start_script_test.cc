@@ -57,20 +57,20 @@ class StartScripts : public Test {
 
 TEST_F(StartScripts, BootAndMeetEachOtherAndTheRest) {
   start_all();
-  machine("one").succeed("ping -c 1 -W 5 two");
-  machine("two").succeed("ping -c 1 -W 5 one");
-  machine("two").succeed("ping -c 1 -W 5 zoe");
-  machine("zoe").succeed("ping -c 1 -W 5 one");
+  machine("one").wait_until_succeeds("ping -c 1 -W 5 two");
+  machine("two").wait_until_succeeds("ping -c 1 -W 5 one");
+  machine("two").wait_until_succeeds("ping -c 1 -W 5 zoe");
+  machine("zoe").wait_until_succeeds("ping -c 1 -W 5 one");
 }
 
 TEST_F(StartScripts, ObeyFaults) {
   auto& one = machine("one");
-  one.succeed("ping -c 1 -W 5 two");
+  one.wait_until_succeeds("ping -c 1 -W 5 two");
   auto split = network().partition({"one"}, {"two"});
   one.fail("ping -c 1 -W 2 two");
-  one.succeed("ping -c 1 -W 5 zoe");
+  one.wait_until_succeeds("ping -c 1 -W 5 zoe");
   split.heal();
-  one.wait_until_succeeds("ping -c 1 -W 2 two", {.timeout = std::chrono::seconds(30)});
+  one.wait_until_succeeds("ping -c 1 -W 2 two", {.timeout = std::chrono::seconds(60)});
 }
 
 // The script's image starts no agent: it came over the backdoor shell and serves on the port that

@@ -135,7 +135,7 @@ TEST_F(OpenUplink, SaysSoIfPasstEndsWithoutAWord) {
 
 TEST_F(OpenUplink, DoesNotWaitForEverForASilentPasst) {
   only("while read -r never; do :; done\n");
-  auto text = error_of(Error::Kind::timeout, [&] { open(Deadline::after(100ms)); });
+  auto text = error_of(Error::Kind::timeout, [&] { open(Deadline::after(2s)); });
   EXPECT_THAT(text, HasSubstr("waiting for passt's first answer"));
 }
 
