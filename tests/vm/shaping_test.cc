@@ -46,7 +46,7 @@ TEST_F(Shaping, OfTheKernelDoesAllThatRulesSay) {
   kernel.copy_from_host(dir.path(), "/run/shaping");
   auto run =
       kernel.execute("cd /run/shaping; ./loader --library-path . ./program --gtest_color=no 2>&1",
-                     {.timeout = std::chrono::minutes(10)});
+                     {.timeout = std::chrono::minutes(8)});
   EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_THAT(run.output, HasSubstr("[  PASSED  ]"));
   EXPECT_THAT(run.output, Not(HasSubstr("SKIPPED")));

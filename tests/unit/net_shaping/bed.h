@@ -6,11 +6,18 @@
 
 #include <gmock/gmock.h>
 
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 namespace attest::net {
@@ -88,13 +95,17 @@ class Station {
   base::Fd socket_;
 };
 
-/// Machines 1 to 3 and the test process on a VLAN; all know each other's MAC from the start, so
-/// that what is lost is always a datagram.
+/// Machines 1 to 3 and the test process on a VLAN; all know each other's MAC from the start and for
+/// ever, so that what is lost is always a datagram. A busy host may stop us for seconds: what must
+/// arrive gets patience, and what must not is followed by something that does arrive.
 class ShapingBed : public OwnNetwork {
  protected:
   static constexpr Member us = test_process_node;
   static constexpr int machines = 3;
+  static constexpr auto patience = 10s;
   using Members = std::map<Member, std::string>;
+  using Way = std::pair<Member, Member>;
+  using Ways = std::set<Way>;
 
   void SetUp() override {
     OwnNetwork::SetUp();
@@ -107,6 +118,8 @@ class ShapingBed : public OwnNetwork {
     for (auto& [from, one] : stations_)
       for (auto& [to, other] : stations_)
         if (from != to && !warmed_up(one, other)) FAIL() << from << " to " << to;
+    remember_neighbours("br");
+    for (auto& [number, netns] : netns_) in_netns(netns, [] { remember_neighbours("eth0"); });
   }
   void TearDown() override {
     stations_.clear();
@@ -142,28 +155,92 @@ class ShapingBed : public OwnNetwork {
     return false;
   }
 
-  /// Sends datagrams 0 to count - 1, in handfuls that no queue is too short for.
-  std::vector<Arrival> sent(Member from, Member to, int count, std::size_t size = 100,
-                            std::chrono::milliseconds quiet = 300ms) {
+  /// Of everybody, on the card of the namespace that the thread is in.
+  static void remember_neighbours(const char* card) {
+    base::Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    for (Member member : {1, 2, 3, us}) {
+      auto nic = make_nic(1, member);
+      arpreq entry{};
+      auto* ip = reinterpret_cast<sockaddr_in*>(&entry.arp_pa);
+      ip->sin_family = AF_INET;
+      ::inet_pton(AF_INET, nic.ipv4.c_str(), &ip->sin_addr);
+      auto* mac = reinterpret_cast<unsigned char*>(entry.arp_ha.sa_data);
+      entry.arp_ha.sa_family = ARPHRD_ETHER;
+      // NOLINTNEXTLINE(cert-err34-c): six bytes of our own making
+      std::sscanf(nic.mac.c_str(), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3,
+                  mac + 4, mac + 5);
+      entry.arp_flags = ATF_PERM | ATF_COM;
+      std::strncpy(entry.arp_dev, card, sizeof entry.arp_dev - 1);
+      base::check(::ioctl(any.get(), SIOCSARP, &entry), "telling a neighbour's MAC");
+    }
+  }
+
+  /// Sends datagrams 0 to count - 1, in handfuls that no queue is too short for, and returns what
+  /// arrived of them. Links keep the order: what has not come before a datagram that is sent behind
+  /// them never does.
+  std::vector<Arrival> sent(Member from, Member to, int count, std::size_t size = 100) {
+    const int last = --last_;
     stations_.at(to).receive(0ms);
     std::vector<Arrival> arrivals;
-    auto take = [&](std::chrono::milliseconds patience) {
-      auto more = stations_.at(to).receive(patience);
-      arrivals.insert(arrivals.end(), more.begin(), more.end());
+    bool over = false;
+    auto take = [&](std::chrono::milliseconds quiet) {
+      for (auto& one : stations_.at(to).receive(quiet)) {
+        if (one.number == last) over = true;
+        if (one.number >= 0) arrivals.push_back(one);
+      }
     };
     for (int number = 0; number < count; ++number) {
       stations_.at(from).send(stations_.at(to), number, size);
       if (number % 50 == 49) take(0ms);
     }
-    take(quiet);
+    for (auto begin = Clock::now(); !over && Clock::now() - begin < patience;) {
+      stations_.at(from).send(stations_.at(to), last);
+      take(20ms);
+    }
+    EXPECT_TRUE(over) << "nothing arrives from " << from << " to " << to;
     return arrivals;
   }
 
-  /// Whether one of a few datagrams arrives.
+  /// Whether one of a few datagrams arrives. Where it must not, see blocked().
   bool reaches(Member from, Member to) {
     stations_.at(to).receive(0ms);
     for (int number = 0; number < 3; ++number) stations_.at(from).send(stations_.at(to), number);
-    return stations_.at(to).hears_within(200ms);
+    return stations_.at(to).hears_within(patience);
+  }
+
+  /// All ways on which nothing arrives, if `closed` are the only ones: what is sent on the others
+  /// after them must have come.
+  Ways blocked(const Ways& closed) {
+    Ways silent, open;
+    for (auto& [member, station] : stations_) station.receive(0ms);
+    for (auto& [from, one] : stations_)
+      for (auto& [to, other] : stations_)
+        if (from != to) silent.emplace(from, to);
+    auto send = [&](const Way& way) {
+      for (int copy = 0; copy < 3; ++copy)
+        stations_.at(way.first).send(stations_.at(way.second), way.first);
+    };
+    for (auto& way : closed) send(way);
+    for (auto& way : silent)
+      if (!closed.contains(way)) open.insert(way);
+    for (auto& way : open) send(way);
+    auto listen = [&](Member at, std::chrono::milliseconds quiet) {
+      for (auto& one : stations_.at(at).receive(quiet)) silent.erase({one.number, at});
+    };
+    for (auto& way : open)
+      while (silent.contains(way) && stations_.at(way.second).hears_within(patience))
+        listen(way.second, 0ms);
+    for (auto& [at, station] : stations_) listen(at, 50ms);
+    return silent;
+  }
+  /// Whether nothing arrives on this way, and then on `open` something.
+  bool blocked(Way closed, Way open) {
+    stations_.at(closed.second).receive(0ms);
+    for (int copy = 0; copy < 3; ++copy)
+      stations_.at(closed.first).send(stations_.at(closed.second), -1);
+    sent(open.first, open.second, 3);
+    auto late = stations_.at(closed.second).receive(50ms);
+    return std::none_of(late.begin(), late.end(), [](auto& one) { return one.number == -1; });
   }
 
   /// How often each datagram of `count` arrived: [0] is how many did not.
@@ -178,12 +255,13 @@ class ShapingBed : public OwnNetwork {
   static double milliseconds_of(Clock::duration span) {
     return std::chrono::duration<double, std::milli>(span).count();
   }
-  static double median_way(std::vector<Arrival> arrivals) {
-    if (arrivals.empty()) return -1;
-    auto middle = arrivals.begin() + static_cast<std::ptrdiff_t>(arrivals.size() / 2);
-    std::nth_element(arrivals.begin(), middle, arrivals.end(),
-                     [](auto& one, auto& other) { return one.way < other.way; });
-    return milliseconds_of(middle->way);
+  /// The least time in milliseconds that datagrams take, over rounds enough that nobody is stopped
+  /// in all of them.
+  double least_way(Member from, Member to) {
+    auto least = Clock::duration::max();
+    for (int round = 0; round < 5; ++round)
+      for (auto& one : sent(from, to, 20)) least = std::min(least, one.way);
+    return milliseconds_of(least);
   }
 
   std::unique_ptr<Netlink> netlink_;
@@ -191,6 +269,7 @@ class ShapingBed : public OwnNetwork {
   std::map<Member, base::Fd> netns_;
   std::map<Member, Station> stations_;
   Members ports_;
+  int last_ = -1;  ///< the number of the datagram that is sent behind others
 };
 
 }  // namespace attest::net
