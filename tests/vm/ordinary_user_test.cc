@@ -89,8 +89,11 @@ TEST_F(OrdinaryUser, HasTapsWhereTheDeviceLetsEverybody) {
 }
 
 TEST_F(OrdinaryUser, IsToldHowToGetTaps) {
-  auto without = with_tun;
-  without[6] = "mount -t tmpfs none /dev/net && exec \"$@\"";
+  std::vector<std::string> without;  // where nobody has it, all is as it should be already
+  if (fs::exists("/dev/net")) {
+    without = with_tun;
+    without[6] = "mount -t tmpfs none /dev/net && exec \"$@\"";
+  }
   auto ended = run(without, {"--attest_set=network.realisation=kernel"});
   EXPECT_EQ(ended.exit_code, 77) << ended.output;  // skipped
   EXPECT_THAT(ended.output, HasSubstr("/dev/net/tun"));

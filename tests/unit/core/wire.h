@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <thread>
 
 namespace attest::core {
 
@@ -23,7 +24,7 @@ class Wired : public Bed {
     // A frame for a peer that is not accepted yet would be lost.
     for (auto& from : names)
       for (auto& to : names)
-        while (from != to && !passes(from, to)) continue;
+        if (from != to) meet(from, to);
   }
 
   LinkStats stats(const std::string& name) { return driver->network().link(name).stats(); }
@@ -33,7 +34,8 @@ class Wired : public Bed {
     auto before = stats(from).from_machine;
     auto station = static_cast<int>(std::distance(peers.begin(), peers.find(from))) + 1;
     peers.at(from).send(net::frame(0xff, station, text));
-    for (auto end = Deadline::after(20s); stats(from).from_machine == before;)
+    for (auto end = Deadline::after(30s); stats(from).from_machine == before;
+         std::this_thread::yield())
       if (end.passed()) throw Error(Error::Kind::timeout, "the switch took no frame of " + from);
   }
   /// Whether a frame that `from` sends to everybody comes to `to`.
@@ -44,6 +46,13 @@ class Wired : public Bed {
   }
 
   std::map<std::string, net::Peer> peers;
+
+ private:
+  void meet(const std::string& from, const std::string& to) {
+    for (auto end = Deadline::after(30s); !passes(from, to); std::this_thread::yield())
+      if (end.passed())
+        throw Error(Error::Kind::timeout, "no frame of " + from + " comes to " + to);
+  }
 };
 
 }  // namespace attest::core

@@ -1,5 +1,7 @@
 // A fabric on a loop of its own, for tests: made, started and ended there, as a driver does.
 #pragma once
+#include "attest/deadline.h"
+#include "attest/error.h"
 #include "lib/base/file.h"
 #include "lib/net/fabric.h"
 #include "tests/unit/net/peer.h"
@@ -8,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -60,7 +63,10 @@ class RunningFabric {
     Peer peer(base::connect_unix(nic.socket));
     auto before = received(machine, nic.vlan);
     peer.send(frame(0xfe, 0xfd, "hello"));  // to nobody: others see it, and skip() it
-    while (received(machine, nic.vlan) == before) continue;
+    for (auto end = Deadline::after(std::chrono::seconds(30));
+         received(machine, nic.vlan) == before; std::this_thread::yield())
+      if (end.passed())
+        throw Error(Error::Kind::timeout, "the switch took no frame of '" + machine + "'");
     return peer;
   }
   std::uint64_t received(const std::string& machine, int vlan) {
