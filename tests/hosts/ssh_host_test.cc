@@ -1,5 +1,6 @@
 // Beside a running host (with_hosts): what only SSH has, through the real way out of the sandbox.
 #include "error_of.h"
+#include "host_page.h"
 
 #include <attest/gtest.h>
 
@@ -63,6 +64,11 @@ TEST_F(SshHost, ALostConnectionFailsWhatRunsWithTheCauseAndTheNextOneIsMade) {
   running.join();
   EXPECT_THAT(text, AllOf(HasSubstr("'one' is gone"), HasSubstr("the connection to root@")));
   EXPECT_EQ(one().succeed("echo again"), "again\n");
+}
+
+TEST_F(SshHost, HasItsPortsForwarded) {
+  one().wait_for_open_port(80);
+  EXPECT_THAT(fakes::host_page(one().forward_port(0, 80)), HasSubstr("Welcome to nginx"));
 }
 
 TEST_F(SshHost, OneThatIsNotOursStaysUp) {

@@ -1,12 +1,8 @@
 // A container, a virtual machine and the test process on one VLAN; what it is made of is given by
 // --attest_set=network.realisation=process|kernel.
+#include "host_page.h"
+
 #include <attest/gtest.h>
-#include <attest/sandbox.h>
-
-#include "lib/sandbox/doorman.h"
-
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -27,18 +23,6 @@ class Mixed : public attest::Test {
     return made;
   }
 };
-
-// What comes from 127.0.0.1:`port` of the host, where a browser would be.
-std::string page_at(int port) {
-  auto sandbox = attest::current_sandbox();
-  auto connection = sandbox->doorman->dial("127.0.0.1", port, 10s);
-  std::string request = "GET / HTTP/1.0\r\n\r\n", answer;
-  EXPECT_GT(::send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL), 0);
-  char buffer[4096];
-  for (ssize_t count; (count = ::recv(connection.get(), buffer, sizeof buffer, 0)) > 0;)
-    answer.append(buffer, static_cast<std::size_t>(count));
-  return answer;
-}
 
 std::string output_of(const std::string& command) {
   std::string text;
@@ -94,9 +78,9 @@ TEST_F(Mixed, AContainerAndAVirtualMachineShareAVlan) {
   });
 
   attest::subtest("ports are forwarded to the host, on every backend", [&] {
-    EXPECT_THAT(page_at(vm.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
+    EXPECT_THAT(attest::fakes::host_page(vm.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
     box.wait_for_open_port(80);
-    EXPECT_THAT(page_at(box.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
+    EXPECT_THAT(attest::fakes::host_page(box.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
   });
 }
 
