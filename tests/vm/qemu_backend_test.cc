@@ -15,6 +15,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <map>
 #include <optional>
 
 namespace attest::qemu {
@@ -231,6 +233,15 @@ TEST_F(QemuGuest, QuotesQemuWhenItRefusesItsArguments) {
               AllOf(HasSubstr("QEMU exited with code 1"), HasSubstr("flux-capacitor")));
 }
 
+/// All files below `dir` and when they were written.
+std::map<std::filesystem::path, std::filesystem::file_time_type> files_of(
+    const std::filesystem::path& dir) {
+  std::map<std::filesystem::path, std::filesystem::file_time_type> files;
+  for (auto& entry : std::filesystem::recursive_directory_iterator(dir))
+    if (entry.is_regular_file()) files[entry.path()] = entry.last_write_time();
+  return files;
+}
+
 TEST_F(QemuGuest, DecidesForAnAcceleratorInTimeAndOnce) {
   base::TempDir cache;
   const char* old = std::getenv("ATTEST_CACHE");
@@ -240,13 +251,13 @@ TEST_F(QemuGuest, DecidesForAnAcceleratorInTimeAndOnce) {
   auto start = std::chrono::steady_clock::now();
   auto first = choose_accel(config_);
   auto took = std::chrono::steady_clock::now() - start;
-  start = std::chrono::steady_clock::now();
+  auto written = files_of(cache.path());
   auto second = choose_accel(config_);
-  auto again = std::chrono::steady_clock::now() - start;
+  auto kept = files_of(cache.path());
   old ? ::setenv("ATTEST_CACHE", before.c_str(), 1) : ::unsetenv("ATTEST_CACHE");
   std::fprintf(stderr, "%s (%s)\n", first.reason.c_str(), base::human(took).c_str());
-  EXPECT_LT(took, 4s);
-  EXPECT_LT(again, 100ms);
+  EXPECT_LT(took, 60s) << "it gives up after 3 s; here the host may be busy";
+  EXPECT_EQ(kept, written) << "it was decided twice";
   EXPECT_EQ(first.kvm, second.kvm);
   EXPECT_THAT(first.reason, AnyOf(HasSubstr("KVM: "), HasSubstr("TCG was asked for")));
 }

@@ -68,7 +68,7 @@ TEST_P(Waits, EndAnAttemptThatHangs) {
   EXPECT_EQ(error.kind(), Kind::timeout);
   EXPECT_THAT(error.what(),
               AllOf(HasSubstr("1 attempt, the last one still ran"), HasSubstr("| begun")));
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, 6s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 30s);
   EXPECT_EQ(peer.sh("echo fine").output, "fine\n");
 }
 
