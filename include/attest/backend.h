@@ -151,8 +151,40 @@ class FileTransfer {
 };
 /// A keyboard and a screen: images, keys. Becomes usable with the QEMU backend's screens.
 class Display;
-/// Saving and restoring the running machine.
-class Snapshotter;
+/// What a saved machine can be restored by: whatever differs at the restore is a reason to refuse.
+/// Text for people; files are named by paths and compared by their content.
+struct SnapshotFacts {
+  std::string monitor;           ///< "Firecracker 1.16.1"
+  std::string format;            ///< of its snapshots, where it has a version of its own
+  std::filesystem::path binary;  ///< the program that was run
+  std::filesystem::path kernel;  ///< empty: none that we gave
+  std::string cpu;               ///< the CPU that the guest sees; empty: the host's
+  std::vector<std::filesystem::path> disks;  ///< read-only images that stay where they are
+};
+/// Saving the running machine, and starting it from what was saved.
+class Snapshotter {
+ public:
+  virtual ~Snapshotter() = default;
+  /// About the machine as it would run now. Throws Error{host, unsupported, usage}.
+  virtual SnapshotFacts facts() = 0;
+  /// Saves memory, devices and the disks that it writes to, at one moment, into `dir`, which exists
+  /// and is empty; the machine stands still meanwhile and then goes on. Its connections may end by
+  /// this: returns the stream on which it greets next, or null if the old one goes on. Throws
+  /// Error{host, timeout, unsupported}; the machine goes on then if it can (wait_gone() tells).
+  virtual Task<std::unique_ptr<Stream>> save(std::filesystem::path dir, Deadline deadline) = 0;
+  /// As boot(), but the machine goes on from what save() has left in `dir`, which stays as it is
+  /// and may be restored from by others at the same time. It must be off.
+  virtual Task<std::unique_ptr<Stream>> restore(std::filesystem::path dir, Deadline deadline) = 0;
+};
+/// Giving the running machine more or less of what it runs on.
+class Resizer {
+ public:
+  virtual ~Resizer() = default;
+  /// Returns when the monitor has taken the wish; the guest follows a moment later. Throws
+  /// Error{usage} beyond what the config allows, Error{host, timeout}.
+  virtual Task<void> resize(std::optional<int> vcpus, std::optional<int> memory_mb,
+                            Deadline deadline) = 0;
+};
 /// Unplugging and replugging network links, as the guest sees them.
 class LinkControl {
  public:
@@ -222,6 +254,7 @@ class Backend {
   virtual FileTransfer* file_transfer() { return nullptr; }
   virtual Display* display() { return nullptr; }
   virtual Snapshotter* snapshotter() { return nullptr; }
+  virtual Resizer* resizer() { return nullptr; }
   virtual LinkControl* link_control() { return nullptr; }
   virtual ConsoleInput* console_input() { return nullptr; }
   virtual StreamOpener* stream_opener() { return nullptr; }

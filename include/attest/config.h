@@ -1,6 +1,8 @@
 // What a test run consists of: machines, how each is booted, time limits. Plain values with
 // defaults; every field has a JSON key of the same name (docs/config.schema.json).
 #pragma once
+#include "attest/config_microvm.h"
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -139,6 +141,8 @@ struct MachineConfig {
   LoopbackConfig loopback;
   NspawnConfig nspawn;
   SshConfig ssh;
+  FirecrackerConfig firecracker;
+  CloudHypervisorConfig cloud_hypervisor;
   bool operator==(const MachineConfig&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "attest/config.h"
 #include "lib/core/config_fields.h"
+#include "lib/core/config_table_microvm.h"
 
 #include <array>
 
@@ -236,6 +237,8 @@ struct Fields<MachineConfig> {
       field("loopback", &M::loopback, "Options of the loopback backend."),
       field("nspawn", &M::nspawn, "Options of the nspawn backend."),
       field("ssh", &M::ssh, "Options of the ssh backend."),
+      field("firecracker", &M::firecracker, "Options of the firecracker backend."),
+      field("cloud_hypervisor", &M::cloud_hypervisor, "Options of the cloud_hypervisor backend."),
   };
 };
 
