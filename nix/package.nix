@@ -13,6 +13,7 @@
   libssh2,
   nlohmann_json,
   re2,
+  xxHash,
 }:
 stdenv.mkDerivation {
   pname = "attest";
@@ -48,6 +49,7 @@ stdenv.mkDerivation {
     libssh2
     nlohmann_json
     re2
+    xxHash
   ];
 
   doCheck = true;

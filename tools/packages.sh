@@ -1,7 +1,7 @@
 # Sourced after tools/steps.sh: what attest needs from Debian 12, and how it gets there.
 # shellcheck shell=sh disable=SC2034,SC2086  # lists of packages are split into words on purpose
 
-packages_build="g++ meson ninja-build pkgconf libboost1.81-dev nlohmann-json3-dev libfmt-dev libre2-dev
+packages_build="g++ meson ninja-build pkgconf libboost1.81-dev nlohmann-json3-dev libfmt-dev libre2-dev libxxhash-dev
 	libnl-3-dev libnl-route-3-dev libssh2-1-dev libgtest-dev libgmock-dev"
 packages_run="qemu-system-x86 systemd-container"
 packages_guest="mmdebstrap erofs-utils cpio zstd xz-utils lz4 kmod"
@@ -14,7 +14,7 @@ command -v busybox >/dev/null || packages_tests="$packages_tests busybox"
 # The same for people on other systems.
 packages_in_words='attest needs
   to build   a C++20 compiler (g++ 12 or newer), Meson 1.0, Ninja, pkg-config, Boost 1.81 (headers),
-             nlohmann-json 3.11, fmt 9, RE2, libnl 3.7 (libnl-route-3), libssh2 1.10, GoogleTest and
+             nlohmann-json 3.11, fmt 9, RE2, xxHash 0.8, libnl 3.7 (libnl-route-3), libssh2 1.10, GoogleTest and
              GoogleMock 1.12
   to run     QEMU 7.2 (qemu-system-x86_64)
   its guest  mmdebstrap, erofs-utils, cpio, zstd, xz, lz4, kmod; as an ordinary user also uidmap'

@@ -9,6 +9,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -161,6 +162,13 @@ struct SnapshotFacts {
   std::string cpu;               ///< the CPU that the guest sees; empty: the host's
   std::vector<std::filesystem::path> disks;  ///< read-only images that stay where they are
 };
+/// How long the steps of a restore took.
+struct RestoreSpans {
+  std::chrono::nanoseconds start{0};   ///< until the monitor took requests
+  std::chrono::nanoseconds load{0};    ///< until it had the snapshot
+  std::chrono::nanoseconds resume{0};  ///< until the guest ran
+  std::string how;                     ///< what was chosen on the way: "memory on demand"; or empty
+};
 /// Saving the running machine, and starting it from what was saved.
 class Snapshotter {
  public:
@@ -175,6 +183,8 @@ class Snapshotter {
   /// As boot(), but the machine goes on from what save() has left in `dir`, which stays as it is
   /// and may be restored from by others at the same time. It must be off.
   virtual Task<std::unique_ptr<Stream>> restore(std::filesystem::path dir, Deadline deadline) = 0;
+  /// Of the last restore().
+  virtual RestoreSpans restore_spans() const = 0;
 };
 /// Giving the running machine more or less of what it runs on.
 class Resizer {

@@ -86,4 +86,23 @@ struct JournalOptions {
   std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.command
 };
 
+/// snapshot_create().
+struct SnapshotOptions {
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.boot
+};
+
+/// snapshot_restore().
+struct RestoreOptions {
+  /// Leaves the guest's clock where it stood when it was saved; else it is set to now.
+  bool keep_clock = false;
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.boot
+};
+
+/// resize(). What is not given stays.
+struct ResizeOptions {
+  std::optional<int> vcpus;
+  std::optional<int> memory_mb;
+  std::optional<std::chrono::milliseconds> timeout;  ///< default: the config's timeouts.wait
+};
+
 }  // namespace attest

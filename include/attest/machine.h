@@ -54,6 +54,31 @@ class Machine {
   /// True between a start() and the end of the machine, however that came.
   bool is_up() const;
 
+  // ---- snapshots ----------------------------------------------------------------------
+  // On backends that have them (docs/backends.md), else Error{unsupported}. docs/snapshots.md tells
+  // what a snapshot consists of, and what a clone has of its own.
+
+  /// Saves the machine (memory, devices, its disks, all at one moment) as the directory `dir`,
+  /// which appears when it is complete and must not be there, or be empty. The machine stands still
+  /// meanwhile and goes on then; commands and waits that were under way fail with "connection lost
+  /// at snapshot" where its connections do not survive this, processes in it go on. Throws
+  /// Error{usage} for such a directory, Error{host} (as for a full disk) with nothing left there.
+  void snapshot_create(const std::filesystem::path& dir, SnapshotOptions options = {},
+                       Here here = Here::current());
+  /// Makes the machine what was saved in `dir`, by itself or by another machine of a config like
+  /// its own: then it keeps its own name and addresses. It need not run; if it does, it is ended,
+  /// and what was under way fails with "connection lost at restore". The clock is set to now and
+  /// the kernel's random numbers begin anew. Any number of machines and tests may restore from
+  /// `dir` at the same time, which stays as it is. Throws Error{usage} with each difference if this
+  /// host or machine does not fit what was saved, or files are missing or damaged; the machine is
+  /// as it was then.
+  void snapshot_restore(const std::filesystem::path& dir, RestoreOptions options = {},
+                        Here here = Here::current());
+  /// Gives the running machine more or less processors and memory, up to what its config allows
+  /// (Cloud Hypervisor: max_vcpus, max_memory_mb), and returns when the guest has them:
+  ///     machine.resize({.vcpus = 2, .memory_mb = 1024});
+  void resize(ResizeOptions options, Here here = Here::current());
+
   // ---- commands -----------------------------------------------------------------------
 
   /// Runs `command` as root: `bash` with `set -euo pipefail`, HOME=/root, cwd /tmp, the

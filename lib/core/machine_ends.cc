@@ -85,6 +85,7 @@ Task<void> Machine::Impl::reboot(std::optional<std::chrono::milliseconds> limit)
       co_await async::within(deadline, "waiting for its end", run->watched.wait());
     }
     if (!asked) co_await shutdown();
+    rebooting_ = !same_process;
     co_await async::within(deadline, "waiting until it is up again", ready_again());
     co_return;
   } catch (...) {
@@ -116,6 +117,8 @@ Task<void> Machine::Impl::wait_for_shutdown(std::chrono::milliseconds limit) {
   if (!run) co_return;
   co_await async::within(fleet.limit(limit), "waiting for machine '" + name + "' to power off",
                          run->doomed.wait());
+  if (run->replaced.is_set())
+    co_return co_await wait_for_shutdown(limit);  // of the one in its place
   if (run->end.orderly) co_return co_await run->watched.wait();
   auto error = run->obituary();
   attach_console(error);

@@ -3,6 +3,7 @@
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/core/failure.h"
+#include "lib/core/snapshot_files.h"
 #include "lib/core/uplink.h"
 #include "lib/guest/agent_binary.h"
 #include "lib/guest/diagnosis.h"
@@ -100,6 +101,11 @@ Task<void> Machine::Impl::start() {
   if (ended_) throw Error(Error::Kind::usage, "its driver has ended");
   if (running_ && !running_->doomed.is_set()) co_return;
   if (boot_failure_) throw *boot_failure_;
+  co_await launch({});
+}
+
+Task<void> Machine::Impl::launch(std::optional<From> from) {
+  bool cold = std::exchange(rebooting_, false);
   auto run = std::make_shared<core::Running>(fleet.loop.executor(), name);
   starting_ = run;
   std::exception_ptr failure;
@@ -111,7 +117,9 @@ Task<void> Machine::Impl::start() {
     if (running_) co_await running_->watched.wait();
     if (run->doomed.is_set()) throw run->obituary();
     running_ = run;
-    co_await boot(run);
+    auto prebuilt = core::snapshot_path(config);
+    if (!from && !prebuilt.empty() && !cold) from = co_await look_at_snapshot(prebuilt);
+    co_await boot(run, std::move(from));
     starting_.reset();
     up = !run->doomed.is_set();
     co_return;
@@ -143,12 +151,20 @@ Task<void> Machine::Impl::connect_uplink(std::shared_ptr<core::Running> run) {
   fleet.fabric->connect_uplink(name, std::move(passt));
 }
 
-Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run) {
-  auto deadline = fleet.limit(fleet.config.timeouts.boot);
+Task<void> Machine::Impl::boot(std::shared_ptr<core::Running> run, std::optional<From> from) {
+  auto limit = from && from->limit ? *from->limit : timeouts.boot;
+  auto deadline = fleet.limit(limit);
+  auto began = std::chrono::steady_clock::now();
+  auto begin = from ? snapshotter().restore(from->dir, deadline) : backend_->boot(deadline);
   auto stream = co_await async::unless(
-      core::Running::doom(run),
-      async::within(deadline, "starting the machine", backend_->boot(deadline)));
+      core::Running::doom(run), async::within(deadline, "starting the machine", std::move(begin)));
   co_await tell_unplugged(run, deadline);
+  co_await meet(run, std::move(stream), deadline);
+  if (from) co_await settle(run, std::move(*from), began, deadline);
+}
+
+Task<void> Machine::Impl::meet(std::shared_ptr<core::Running> run, std::unique_ptr<Stream> stream,
+                               Deadline deadline) {
   guest::Bootstrap bootstrap{backend_->take_agent_port(), backend_->shared_dir().string(),
                              backend_->file_transfer()};
   run->watching = true;
@@ -196,10 +212,12 @@ Task<std::shared_ptr<core::Running>> Machine::Impl::ready_guest() {
 Task<void> Machine::Impl::watch(std::shared_ptr<core::Running> run) {
   Gone end;
   try {
-    end = co_await backend_->wait_gone(Deadline::never());
+    end = co_await async::unless(core::Running::succession(run),
+                                 backend_->wait_gone(Deadline::never()));
   } catch (const std::exception& e) {
     end.cause = std::string("it could not be watched: ") + e.what();
   }
+  if (run->replaced.is_set()) co_return;  // the next one's watch has begun
   console_.finish();
   condemn(*run, std::move(end));
 }

@@ -9,6 +9,7 @@
 #include "lib/core/console.h"
 #include "lib/core/fleet.h"
 #include "lib/core/forward.h"
+#include "lib/core/manifest_json.h"
 #include "lib/core/running.h"
 #include "lib/guest/guest.h"
 
@@ -95,6 +96,9 @@ struct Machine::Impl {
   /// Plugs in or pulls the cable of one VLAN, or with 0 all; running or not.
   Task<void> plug(int vlan, bool plugged);
   Task<int> forward_port(int host_port, int guest_port);
+  Task<void> snapshot_create(std::filesystem::path dir, SnapshotOptions options);
+  Task<void> snapshot_restore(std::filesystem::path dir, RestoreOptions options);
+  Task<void> resize(ResizeOptions options);
   /// Starts a command that outlives this call, `limit` from now at most.
   Task<std::shared_ptr<core::Spawned>> spawn(guest::Command command, std::string label,
                                              std::optional<std::chrono::milliseconds> limit);
@@ -135,7 +139,36 @@ struct Machine::Impl {
   BackendContext context();
   /// Starts passt before the first boot of a machine with `internet`; it ends with the driver.
   Task<void> connect_uplink(std::shared_ptr<core::Running> run);
-  Task<void> boot(std::shared_ptr<core::Running> run);
+  /// What a machine is started from instead of a boot.
+  struct From {
+    std::filesystem::path dir;
+    core::Manifest saved;
+    bool keep_clock = false;
+    std::optional<std::chrono::milliseconds> limit = {};  ///< default: timeouts.boot
+  };
+  /// start() with the lifecycle's lock held and the machine off.
+  Task<void> launch(std::optional<From> from);
+  Task<void> boot(std::shared_ptr<core::Running> run, std::optional<From> from);
+  /// Greets the guest on `stream` and watches over it from then on.
+  Task<void> meet(std::shared_ptr<core::Running> run, std::unique_ptr<Stream> stream,
+                  Deadline deadline);
+  /// The manifest of `dir`, whose files are whole and fit this machine.
+  Task<From> look_at_snapshot(std::filesystem::path dir);
+  /// What a manifest says of this machine without a look at the host's files.
+  core::Manifest outline() const;
+  Snapshotter& snapshotter();
+  /// Makes the guest that goes on from a snapshot this machine: addresses, clock, random numbers.
+  /// Says how long the steps took since the restore `began`.
+  Task<void> settle(std::shared_ptr<core::Running> run, From from,
+                    std::chrono::steady_clock::time_point began, Deadline deadline);
+  Task<void> rename_guest(std::shared_ptr<core::Running> run, core::Manifest saved,
+                          Deadline deadline);
+  /// Waits until the guest has what a resize() has given it.
+  Task<void> resized(std::shared_ptr<core::Running> run, ResizeOptions options, Deadline deadline);
+  /// The machine goes on with other connections: `run` ends, and what is under way in it, with
+  /// `cause`; another takes its place.
+  Task<void> replace(std::shared_ptr<core::Running> run, std::unique_ptr<Stream> stream,
+                     std::string cause, Deadline deadline);
   /// Notes when the backend's guest is gone; one for each boot, ends with it.
   Task<void> watch(std::shared_ptr<core::Running> run);
   void condemn(core::Running& run, Gone end);
@@ -177,7 +210,8 @@ struct Machine::Impl {
   std::set<int> unplugged_;  ///< VLANs; over boots
   async::Mutex links_;       ///< one change of those at a time
   std::optional<Error> boot_failure_;
-  bool ended_ = false;  ///< close() was called
+  bool rebooting_ = false;  ///< the next start is a cold one, also with a snapshot_path
+  bool ended_ = false;      ///< close() was called
 };
 
 }  // namespace attest

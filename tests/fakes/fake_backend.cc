@@ -4,6 +4,7 @@
 #include "lib/async/child.h"
 #include "lib/async/event.h"
 #include "lib/async/fd_stream.h"
+#include "lib/base/file.h"
 #include "lib/base/sys_error.h"
 
 #include <fcntl.h>
@@ -26,13 +27,14 @@ struct FakeBackends::State {
   std::map<std::string, int> boots;
   std::map<std::string, FakeBackend*> live;
   std::map<std::string, std::vector<std::string>> links;
+  std::map<std::string, std::vector<std::filesystem::path>> restored;
 };
 
 namespace {
 
 using namespace std::chrono_literals;
 
-class FakeBackend final : public Backend, public LinkControl {
+class FakeBackend final : public Backend, public LinkControl, public Snapshotter {
  public:
   FakeBackend(BackendContext context, std::shared_ptr<FakeBackends::State> state)
       : context_(std::move(context)),
@@ -62,16 +64,16 @@ class FakeBackend final : public Backend, public LinkControl {
     if (behaviour_.boot_error) throw *behaviour_.boot_error;
     if (behaviour_.boot_hangs) co_await never_.wait();
     if (behaviour_.boot_waits) co_await go_on_.wait();
-    auto [ours, theirs] = base::stream_pair();
-    async::ChildSpec spec;
-    spec.argv = behaviour_.guest.empty() ? loopback::shell_command_line("bash")
-                                         : std::vector<std::string>{"sh", "-c", behaviour_.guest};
-    spec.fds.emplace(0, base::Fd(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0),
-                                             "duplicating a socket")));
-    spec.fds.emplace(1, std::move(theirs));
     end_.reset();
+    auto [stream, spec] = shell();
+    if (behaviour_.has_snapshots) {
+      // It lives on when its connection ends, which a shell does not.
+      later_shells_.push_back(std::make_unique<async::Child>(context_.loop, std::move(spec)));
+      spec = {};
+      spec.argv = {"sleep", "infinity"};
+    }
     child_.emplace(context_.loop, std::move(spec));
-    co_return async::make_stream(context_.loop, std::move(ours));
+    co_return std::move(stream);
   }
 
   Task<void> shutdown(Deadline) override {
@@ -82,6 +84,7 @@ class FakeBackend final : public Backend, public LinkControl {
 
   void kill() noexcept override {
     if (child_) child_->kill();
+    later_shells_.clear();
   }
 
   Task<Gone> wait_gone(Deadline) override {
@@ -96,6 +99,33 @@ class FakeBackend final : public Backend, public LinkControl {
     co_return;
   }
 
+  Snapshotter* snapshotter() override {
+    std::lock_guard hold(state_->mutex);
+    behaviour_ = state_->behaviours[context_.machine];
+    return behaviour_.has_snapshots ? this : nullptr;
+  }
+  SnapshotFacts facts() override { return behaviour_.facts; }
+  Task<std::unique_ptr<Stream>> save(std::filesystem::path dir, Deadline) override {
+    base::write_file(dir / "memory", "what it remembers");
+    if (behaviour_.save_hangs) co_await never_.wait();
+    if (behaviour_.save_error) throw *behaviour_.save_error;
+    if (behaviour_.keeps_stream) co_return nullptr;
+    auto [stream, spec] = shell();
+    later_shells_.push_back(std::make_unique<async::Child>(context_.loop, std::move(spec)));
+    co_return std::move(stream);
+  }
+  Task<std::unique_ptr<Stream>> restore(std::filesystem::path dir, Deadline deadline) override {
+    base::read_file(dir / "memory");
+    {
+      std::lock_guard hold(state_->mutex);
+      state_->restored[context_.machine].push_back(dir);
+    }
+    co_return co_await boot(deadline);
+  }
+  RestoreSpans restore_spans() const override {
+    return {.start = 1ms, .load = 2ms, .resume = 3ms, .how = "by heart"};
+  }
+
   void end(Gone how) {
     end_ = std::move(how);
     child_->kill();
@@ -106,11 +136,23 @@ class FakeBackend final : public Backend, public LinkControl {
   asio::any_io_executor loop() const { return context_.loop; }
 
  private:
+  std::pair<std::unique_ptr<Stream>, async::ChildSpec> shell() {
+    auto [ours, theirs] = base::stream_pair();
+    async::ChildSpec spec;
+    spec.argv = behaviour_.guest.empty() ? loopback::shell_command_line("bash")
+                                         : std::vector<std::string>{"sh", "-c", behaviour_.guest};
+    spec.fds.emplace(0, base::Fd(base::check(::fcntl(theirs.get(), F_DUPFD_CLOEXEC, 0),
+                                             "duplicating a socket")));
+    spec.fds.emplace(1, std::move(theirs));
+    return {async::make_stream(context_.loop, std::move(ours)), std::move(spec)};
+  }
+
   BackendContext context_;
   std::shared_ptr<FakeBackends::State> state_;
   Behaviour behaviour_;
   async::Event never_, go_on_;
   std::optional<async::Child> child_;
+  std::vector<std::unique_ptr<async::Child>> later_shells_;  ///< of connections made anew
   std::optional<Gone> end_;
 };
 
@@ -162,6 +204,11 @@ int FakeBackends::boots(const std::string& machine) {
 std::vector<std::string> FakeBackends::links(const std::string& machine) {
   std::lock_guard hold(state_->mutex);
   return state_->links[machine];
+}
+
+std::vector<std::filesystem::path> FakeBackends::restored(const std::string& machine) {
+  std::lock_guard hold(state_->mutex);
+  return state_->restored[machine];
 }
 
 const BackendContext& FakeBackends::context(const std::string& machine) {

@@ -19,6 +19,11 @@ struct Behaviour {
   std::string guest;                ///< a sh text in the place of the greeting shell
   bool shutdown_hangs = false;      ///< shutdown() heeds neither its deadline nor kill()
   bool has_links = false;           ///< it has LinkControl
+  bool has_snapshots = false;       ///< it has Snapshotter; it saves one file, "memory"
+  bool keeps_stream = false;        ///< its connection survives save()
+  bool save_hangs = false;          ///< save() heeds neither its deadline nor kill()
+  std::optional<Error> save_error;  ///< save() throws this, with half a file written
+  SnapshotFacts facts = {};         ///< of its Snapshotter
 };
 
 /// Makes such backends and reaches into them. Any thread; must outlive the drivers.
@@ -40,6 +45,8 @@ class FakeBackends {
   void let_boot(const std::string& machine);
   /// What LinkControl was told, in order: "-1" for VLAN 1 unplugged, "+1" for plugged.
   std::vector<std::string> links(const std::string& machine);
+  /// The directories from which the machine was restored, in order.
+  std::vector<std::filesystem::path> restored(const std::string& machine);
   /// The guest prints `text` to its console. Returns when the driver has it.
   void print(const std::string& machine, const std::string& text);
   /// The guest is gone, as `end` says.
