@@ -6,8 +6,8 @@ packages_build="g++ meson ninja-build pkgconf libboost1.81-dev nlohmann-json3-de
 packages_run="qemu-system-x86 systemd-container"
 packages_guest="mmdebstrap erofs-utils cpio zstd xz-utils lz4 kmod"
 packages_tests="ccache g++-aarch64-linux-gnu cmake clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19 gdb git
-	iproute2 netcat-openbsd openssh-client openssh-server passt procps python3 qemu-utils tshark vde2 x11-utils
-	xvfb"
+	iproute2 libyaml-cpp-dev netcat-openbsd openssh-client openssh-server passt procps python3 qemu-utils tshark vde2
+	x11-utils xvfb"
 # Its two packages exclude each other, and either will do.
 command -v busybox >/dev/null || packages_tests="$packages_tests busybox"
 

@@ -75,8 +75,8 @@ class GuestVm {
   /// One more memory module of this size, a multiple of 128.
   Task<void> plug_memory(int megabytes);
   /// Another file behind a drive (of the same format), and other limits.
-  Task<void> change_drive(const std::string& id, const std::string& path);
-  Task<void> limit_drive(const std::string& id, GuestRate rate);
+  Task<void> change_drive(std::string id, std::string path);
+  Task<void> limit_drive(std::string id, GuestRate rate);
   /// Needs `balloon`. What the guest is to give back.
   Task<void> set_balloon(int megabytes);
   /// Ends QEMU in order. The listener hears nothing of it.
@@ -95,6 +95,10 @@ class GuestVm {
   int pid() const noexcept;
 
  private:
+  Task<nlohmann::json> command(std::string name, nlohmann::json arguments);
+  GuestDescription& mutable_description() noexcept;
+  int& drive_changes() noexcept;
+
   struct Impl;
   std::shared_ptr<Impl> impl_;
 };
