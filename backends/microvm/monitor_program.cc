@@ -1,0 +1,133 @@
+#include "backends/microvm/monitor_program.h"
+
+#include "lib/async/aside.h"
+#include "lib/async/child.h"
+#include "lib/base/fd.h"
+#include "lib/base/text.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+namespace attest::microvm {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto patience = 10s;
+constexpr std::size_t most_output = 4096;
+
+// Not an async::Child: this runs on any thread, before there is a loop.
+std::string run_version(const std::string& program) {
+  auto [ours, theirs] = base::make_pipe();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 2);
+  std::string argument = "--version";
+  std::string name = program;
+  char* argv[] = {name.data(), argument.data(), nullptr};
+  pid_t pid = 0;
+  int failure = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  theirs.reset();
+  if (failure)
+    throw Error(Error::Kind::host,
+                "'" + program + "' cannot be started: " + std::generic_category().message(failure));
+  std::string text;
+  auto deadline = Deadline::after(patience);
+  while (text.size() < most_output) {
+    pollfd waiting{ours.get(), POLLIN, 0};
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left());
+    int ready = ::poll(&waiting, 1, int(left.count()));
+    if (ready == -1 && errno == EINTR) continue;
+    char buffer[1024];
+    ssize_t count = ready > 0 ? ::read(ours.get(), buffer, sizeof buffer) : 0;
+    if (count <= 0) break;
+    text.append(buffer, std::size_t(count));
+  }
+  ::kill(pid, SIGKILL);  // it has closed its output, or takes too long
+  ::waitpid(pid, nullptr, 0);
+  return text;
+}
+
+}  // namespace
+
+std::string Version::text() const {
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+}
+
+std::optional<Version> parse_version(std::string_view printed) {
+  auto is_digit = [](char byte) { return byte >= '0' && byte <= '9'; };
+  for (std::size_t at = 0; at < printed.size(); ++at) {
+    bool begins =
+        is_digit(printed[at]) && (at == 0 || printed[at - 1] == ' ' || printed[at - 1] == 'v');
+    if (!begins) continue;
+    int numbers[3] = {};
+    int count = 0;
+    std::size_t next = at;
+    while (count < 3 && next < printed.size() && is_digit(printed[next])) {
+      int value = 0;
+      for (; next < printed.size() && is_digit(printed[next]) && value < 100'000; ++next)
+        value = value * 10 + (printed[next] - '0');
+      numbers[count++] = value;
+      if (next + 1 < printed.size() && printed[next] == '.' && is_digit(printed[next + 1]))
+        ++next;
+      else
+        break;
+    }
+    if (count >= 2) return Version{numbers[0], numbers[1], numbers[2]};
+  }
+  return std::nullopt;
+}
+
+std::string wanted_program(const std::string& configured, std::string_view standard,
+                           const char* variable) {
+  const char* named = std::getenv(variable);
+  return configured == standard && named && *named ? named : configured;
+}
+
+std::string find_monitor(const std::string& configured, std::string_view standard,
+                         const char* variable) {
+  return async::find_program(wanted_program(configured, standard, variable));
+}
+
+std::string file_identity(const std::filesystem::path& file) {
+  struct stat status{};
+  if (::stat(file.c_str(), &status) == -1) return file.string() + " (not there)";
+  return file.string() + " " + std::to_string(status.st_size) + " " +
+         std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec) +
+         " " + std::to_string(status.st_ino);
+}
+
+Version monitor_version(const std::string& program) {
+  static std::mutex mutex;
+  static std::map<std::string, Version> known;
+  std::lock_guard lock(mutex);
+  std::string which = file_identity(program);
+  if (auto found = known.find(which); found != known.end()) return found->second;
+  std::string printed = run_version(program);
+  auto version = parse_version(printed);
+  if (!version)
+    throw Error(Error::Kind::host, "'" + program + " --version' printed no version: '" +
+                                       base::printable(base::trim(printed)) + "'")
+        .hint("check which program that is");
+  return known[which] = *version;
+}
+
+Task<Version> monitor_version_async(std::string program) {
+  auto ask = [program] { return monitor_version(program); };
+  co_return co_await async::aside(std::move(ask));
+}
+
+}  // namespace attest::microvm
