@@ -37,7 +37,8 @@ constexpr std::string_view usage =
     "  --unix-dial PATH       connects to a unix socket, and again when it closes\n"
     "  --stdio                descriptors 0 and 1; ends with them\n"
     "  --version, --help\n"
-    "Default: --port org.attest.agent.0, and --vsock 1024 where there is /dev/vsock.\n";
+    "Default: --port org.attest.agent.0; where there is /dev/vsock also --vsock 1024 and\n"
+    "--vsock-dial 2:1024.\n";
 
 void print(int fd, std::string_view text) {
   while (!text.empty()) {
@@ -99,7 +100,12 @@ int run(std::vector<Request> requests) {
   ResidentShell shell(loop);
   if (requests.empty()) {
     requests.push_back({"--port", "org.attest.agent.0"});
-    if (access("/dev/vsock", F_OK) == 0) requests.push_back({"--vsock", "1024"});
+    // A host that waits for us learns by the dial that we are there; without one the attempts cost
+    // a few system calls each second.
+    if (access("/dev/vsock", F_OK) == 0) {
+      requests.push_back({"--vsock", "1024"});
+      requests.push_back({"--vsock-dial", "2:1024"});
+    }
   }
   std::vector<std::unique_ptr<Transport>> transports;
   for (const auto& request : requests) {

@@ -75,6 +75,7 @@ std::unique_ptr<Operation> make_list(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_pack(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_power(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_read(const AgentFields&, Output&, Services);
+std::unique_ptr<Operation> make_reseed(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_run(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_stat(const AgentFields&, Output&, Services);
 std::unique_ptr<Operation> make_unpack(const AgentFields&, Output&, Services);

@@ -14,8 +14,9 @@ std::unique_ptr<Operation> make_operation(const AgentFields& fields, Output& out
     Factory make;
   };
   static constexpr Power powers[] = {
-      {"clock", make_clock}, {"list", make_list},   {"pack", make_pack}, {"power", make_power},
-      {"read", make_read},   {"run", make_run},     {"stat", make_stat}, {"unpack", make_unpack},
+      {"clock", make_clock}, {"list", make_list},   {"pack", make_pack},
+      {"power", make_power}, {"read", make_read},   {"reseed", make_reseed},
+      {"run", make_run},     {"stat", make_stat},   {"unpack", make_unpack},
       {"wait", make_wait},   {"write", make_write},
   };
   for (const auto& power : powers)

@@ -58,6 +58,8 @@ mkdir -p "$tree/etc/systemd/system/sysinit.target.wants"
 ln -sfn ../attest-agent.service "$tree/etc/systemd/system/sysinit.target.wants/attest-agent.service"
 mkdir -p "$tree/etc/systemd/system/basic.target.wants"
 ln -sfn ../attest-network.service "$tree/etc/systemd/system/basic.target.wants/attest-network.service"
+mkdir -p "$tree/etc/systemd/system/sockets.target.wants"
+ln -sfn ../backdoor-vsock.socket "$tree/etc/systemd/system/sockets.target.wants/backdoor-vsock.socket"
 # As nixpkgs' test machines have it: root without a password, for emergency mode and su.
 sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
 # Empty, not "uninitialized": systemd makes one up at each boot, without first-boot actions.

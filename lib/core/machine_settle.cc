@@ -5,10 +5,22 @@
 #include "lib/core/machine_impl.h"
 #include "lib/guest/poll.h"
 
+#include <sys/random.h>
+
 #include <chrono>
 
 namespace attest {
 namespace {
+
+constexpr std::size_t entropy_bytes = 64;
+
+std::string random_bytes() {
+  std::string bytes(entropy_bytes, '\0');
+  // Cannot fail for so few bytes, but for a signal before the host's generator is ready.
+  while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+  }
+  return bytes;
+}
 
 // The files of /etc/systemd/network that seed_files() has made for a VLAN.
 std::string network_file(int vlan) {
@@ -72,6 +84,8 @@ Task<void> Machine::Impl::rename_guest(std::shared_ptr<core::Running> run, core:
 
 Task<void> Machine::Impl::settle(std::shared_ptr<core::Running> run, From from,
                                  std::chrono::steady_clock::time_point began, Deadline deadline) {
+  auto entropy = random_bytes();
+  co_await async::unless(core::Running::doom(run), run->guest->reseed(entropy, deadline));
   if (!from.keep_clock)
     co_await async::unless(core::Running::doom(run),
                            run->guest->set_clock(std::chrono::system_clock::now(), deadline));

@@ -223,6 +223,17 @@ Task<void> AgentGuest::set_clock(std::chrono::system_clock::time_point now, Dead
   co_await finish(*agent, *stream, "setting the guest's clock", deadline);
 }
 
+Task<void> AgentGuest::reseed(std::string bytes, Deadline deadline) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  const auto agent = agent_;
+  std::string hex;
+  for (const unsigned char byte : bytes) hex.append({digits[byte >> 4], digits[byte & 15]});
+  AgentFields fields{{"op", "reseed"}};
+  fields.add("hex", hex);
+  auto stream = agent->open(fields);
+  co_await finish(*agent, *stream, "reseeding the guest's random numbers", deadline);
+}
+
 Task<void> AgentGuest::power(Power wish, Deadline deadline) {
   const auto agent = agent_;
   AgentFields fields{{"op", "power"}, {"action", wish == Power::off ? "poweroff" : "reboot"}};

@@ -136,6 +136,9 @@ class Guest {
 
   /// Sets the guest's wall clock.
   virtual Task<void> set_clock(std::chrono::system_clock::time_point now, Deadline deadline) = 0;
+  /// Makes the kernel's random numbers depend on `bytes`, 1 to 256, from now on. Over a shell they
+  /// do so only when the kernel draws from its pool next, within a minute.
+  virtual Task<void> reseed(std::string bytes, Deadline deadline) = 0;
   /// Asks the guest to go down in order; returns when it has taken the wish.
   virtual Task<void> power(Power wish, Deadline deadline) = 0;
   /// Returns when the guest has greeted again on the same stream since the last call (or since it

@@ -172,6 +172,17 @@ Task<void> ShellGuest::set_clock(std::chrono::system_clock::time_point now, Dead
   co_await ask(channel_, line, deadline);
 }
 
+Task<void> ShellGuest::reseed(std::string bytes, Deadline deadline) {
+  std::string line = "printf '";
+  for (const unsigned char byte : bytes) {
+    char escape[8];
+    std::snprintf(escape, sizeof escape, "\\%03o", byte);
+    line += escape;
+  }
+  line += "' >/dev/urandom";
+  co_await ask(channel_, line, deadline);
+}
+
 Task<void> ShellGuest::power(Power wish, Deadline deadline) {
   const std::string verb = wish == Power::off ? "poweroff" : "reboot";
   // It must return before the guest is gone: the wish is enough.

@@ -28,6 +28,7 @@ class ShellGuest final : public Guest {
   Task<void> send_tree(TreeSource& tree, std::string path, Deadline deadline) override;
   Task<void> fetch_tree(std::string path, TreeSink& sink, Deadline deadline) override;
   Task<void> set_clock(std::chrono::system_clock::time_point now, Deadline deadline) override;
+  Task<void> reseed(std::string bytes, Deadline deadline) override;
   Task<void> power(Power wish, Deadline deadline) override;
   Task<void> wait_restarted(Deadline deadline) override;
   std::string take_notice() override;

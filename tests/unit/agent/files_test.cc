@@ -268,5 +268,19 @@ TEST_F(AgentFiles, ClockTellsTheTime) {
             "error: usage: set_ns is no time");
 }
 
+TEST_F(AgentFiles, ReseedTakesHexAndNothingElse) {
+  for (auto* hex : {"", "0", "0G", "AB", "zz"})
+    EXPECT_EQ(peer_.call({{"op", "reseed"}, {"hex", hex}}).result(""),
+              "error: usage: hex is not 1 to 256 bytes in lower-case hex")
+        << hex;
+  EXPECT_EQ(peer_.call({{"op", "reseed"}, {"hex", std::string(514, '0')}}).result(""),
+            "error: usage: hex is not 1 to 256 bytes in lower-case hex");
+  auto stream = peer_.call({{"op", "reseed"}, {"hex", "00ff10"}});
+  if (::geteuid() == 0)
+    EXPECT_TRUE(stream.done) << stream.result("");
+  else
+    EXPECT_NE(stream.result("").find("error: guest: cannot reseed"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace attest::agent_test

@@ -106,6 +106,11 @@ TEST_P(EveryGuest, DoesNotWaitForChildrenThatKeepTheOutput) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
 }
 
+TEST_P(EveryGuest, TakesRandomBytes) {
+  peer.loop.run(peer.guest->reseed(std::string("\0\n'%\\\xff", 6), in(5s)));
+  EXPECT_EQ(peer.sh("echo fine").output, "fine\n");
+}
+
 TEST_P(EveryGuest, WaitsForFiles) {
   peer.sh("mkdir /tmp/d; (sleep 0.3; touch \"/tmp/d/a'b c.log\") &");
   peer.loop.run(wait_for_file(*peer.guest, "/tmp/d/a'b*.log", in(20s)));
