@@ -36,8 +36,8 @@ struct PartsOptions {
   std::string bz_image_since;  ///< for the message: "1.17"
 };
 
-/// Finds kernel and image and makes the disks. Blocks for the copies. Throws Error{usage,
-/// unsupported} for a config that cannot be run, Error{host}.
+/// Finds kernel and image and looks at the disks; Drives::make() must follow before a boot. Throws
+/// Error{usage, unsupported} for a config that cannot be run, Error{host}.
 Parts find_parts(const BackendContext& context, const PartsOptions& options);
 
 /// The initrd with the seed behind it, written into the work directory, or the initrd itself if

@@ -107,34 +107,46 @@ bool Drives::any_writable() const {
   return false;
 }
 
-fs::path Drives::writable_file(const std::string& id, const std::string& belongs_to, bool& is_new) {
-  is_new = true;
+void Drives::add_writable(std::string id, Origin origin, bool root) {
   fs::path path = directory_ / (id + ".raw");
-  if (!keep_) return path;
-  auto known = base::try_read_file(path.string() + ".base");
-  is_new = !known;
-  if (known && *known != belongs_to)
-    throw Error(Error::Kind::usage, "the kept disk '" + path.string() + "' belongs to " +
-                                        std::string(base::trim(*known)) + ", not to " +
-                                        std::string(base::trim(belongs_to)))
-        .hint("remove the directory '" + directory_.string() + "' to start anew");
-  return path;
-}
-
-// Called when a new file is complete: one without the note is made again.
-void Drives::note(const std::string& id, const std::string& belongs_to) const {
-  if (keep_) base::write_file(directory_ / (id + ".raw.base"), belongs_to);
-}
-
-void Drives::add_copy(std::string id, const fs::path& file, bool root) {
-  std::string belongs_to = identity(file);
-  bool is_new = true;
-  fs::path path = writable_file(id, belongs_to, is_new);
-  if (is_new) {
-    clone_file(file, path);
-    note(id, belongs_to);
+  if (keep_) {
+    auto known = base::try_read_file(path.string() + ".base");
+    if (known && *known != origin.belongs_to)
+      throw Error(Error::Kind::usage, "the kept disk '" + path.string() + "' belongs to " +
+                                          std::string(base::trim(*known)) + ", not to " +
+                                          origin.belongs_to)
+          .hint("remove the directory '" + directory_.string() + "' to start anew");
   }
   list_.push_back({.id = std::move(id), .file = path, .root = root});
+  origins_.push_back(std::move(origin));
+  made_ = false;
+}
+
+void Drives::make_one(const Drive& drive, const Origin& origin) const {
+  // The note is written when the file is complete: one without it is made again.
+  fs::path note = drive.file.string() + ".base";
+  if (keep_ && base::try_read_file(note)) return;
+  if (!origin.file.empty()) {
+    clone_file(origin.file, drive.file);
+  } else {
+    base::Fd file(
+        base::check(::open(drive.file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
+                    "making the blank disk '" + drive.file.string() + "'"));
+    base::check(::ftruncate(file.get(), off_t(origin.size_mb) << 20), "making a blank disk");
+  }
+  if (keep_) base::write_file(note, origin.belongs_to);
+}
+
+void Drives::make() {
+  if (made_) return;
+  for (std::size_t i = 0; i < list_.size(); ++i)
+    if (!list_[i].read_only) make_one(list_[i], origins_[i]);
+  made_ = true;
+}
+
+void Drives::add_shared(std::string id, const fs::path& file, bool root) {
+  list_.push_back({.id = std::move(id), .file = file, .read_only = true, .root = root});
+  origins_.emplace_back();
 }
 
 void Drives::add_root(const fs::path& file, const std::string& format) {
@@ -146,14 +158,14 @@ void Drives::add_root(const fs::path& file, const std::string& format) {
         .hint("convert it: qemu-img convert -O raw " + base::shell_quote(file.string()) +
               " root.raw");
   if (format == "erofs" || format == "squashfs")
-    list_.push_back({.id = "root", .file = fs::absolute(file), .read_only = true, .root = true});
+    add_shared("root", fs::absolute(file), true);
   else
-    add_copy("root", fs::absolute(file), true);
+    add_writable("root", {.file = fs::absolute(file), .belongs_to = identity(file)}, true);
 }
 
 void Drives::add_store(const fs::path& file) {
   open_disk(file);
-  list_.push_back({.id = "store", .file = fs::absolute(file), .read_only = true});
+  add_shared("store", fs::absolute(file), false);
 }
 
 void Drives::add(const DiskConfig& disk) {
@@ -173,9 +185,9 @@ void Drives::add(const DiskConfig& disk) {
           .hint("convert it: qemu-img convert -O raw " + base::shell_quote(disk.path) +
                 " disk.raw");
     if (disk.read_only)
-      list_.push_back({.id = std::move(id), .file = path, .read_only = true});
+      add_shared(std::move(id), path, false);
     else
-      add_copy(std::move(id), path, false);
+      add_writable(std::move(id), {.file = path, .belongs_to = identity(path)}, false);
     return;
   }
   if (disk.size_mb < 1)
@@ -184,16 +196,8 @@ void Drives::add(const DiskConfig& disk) {
   if (named_qcow2)
     throw Error(Error::Kind::usage, "a blank disk cannot have the format 'qcow2'")
         .hint("leave 'format' out: it is sparse anyway");
-  bool is_new = true;
   std::string belongs_to = "a blank disk of " + std::to_string(disk.size_mb) + " MiB";
-  fs::path path = writable_file(id, belongs_to, is_new);
-  if (is_new) {
-    base::Fd file(base::check(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
-                              "making the blank disk '" + path.string() + "'"));
-    base::check(::ftruncate(file.get(), off_t(disk.size_mb) << 20), "making a blank disk");
-    note(id, belongs_to);
-  }
-  list_.push_back({.id = std::move(id), .file = path});
+  add_writable(std::move(id), {.size_mb = disk.size_mb, .belongs_to = belongs_to}, false);
 }
 
 void Drives::save_to(const fs::path& dir) const {
@@ -202,7 +206,8 @@ void Drives::save_to(const fs::path& dir) const {
 }
 
 void Drives::load_from(const fs::path& dir) {
-  for (auto& drive : list_) {
+  for (std::size_t i = 0; i < list_.size(); ++i) {
+    auto& drive = list_[i];
     if (drive.read_only) continue;
     fs::path saved = dir / (drive.id + ".raw");
     std::error_code ignored;
@@ -211,7 +216,9 @@ void Drives::load_from(const fs::path& dir) {
                                           drive.id + "', which this machine's config gives it")
           .hint("restore it with the config of the machine that was saved");
     clone_file(saved, drive.file);
+    if (keep_) base::write_file(drive.file.string() + ".base", origins_[i].belongs_to);
   }
+  made_ = true;
 }
 
 }  // namespace attest::microvm

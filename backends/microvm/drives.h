@@ -30,7 +30,8 @@ class Drives {
   ~Drives();
 
   /// A file system that machines share (erofs, squashfs), or a copy of one that is written to.
-  /// Throws Error{usage} if it is not there, Error{unsupported} for qcow2, Error{host}.
+  /// Throws Error{usage} if it is not there, Error{unsupported} for qcow2, Error{host}. Copies are
+  /// not made yet.
   void add_root(const std::filesystem::path& file, const std::string& format);
   /// A further read-only part of the image.
   void add_store(const std::filesystem::path& file);
@@ -41,6 +42,12 @@ class Drives {
   /// True if there is one that the guest writes to.
   bool any_writable() const;
 
+  /// Makes those that the guest writes to, unless they are there. Blocks for the length of the
+  /// copies. Throws Error{host}.
+  void make();
+  /// True if make() has nothing to do.
+  bool made() const { return made_; }
+
   /// Copies those that the guest writes to into `dir`, as "<id>.raw"; the guest must stand still.
   /// Blocks for the length of the copies: call it on a thread of its own for large ones.
   void save_to(const std::filesystem::path& dir) const;
@@ -49,15 +56,22 @@ class Drives {
   void load_from(const std::filesystem::path& dir);
 
  private:
-  std::filesystem::path writable_file(const std::string& id, const std::string& belongs_to,
-                                      bool& is_new);
-  void note(const std::string& id, const std::string& belongs_to) const;
-  void add_copy(std::string id, const std::filesystem::path& file, bool root);
+  /// How one that the guest writes to comes into being.
+  struct Origin {
+    std::filesystem::path file;  ///< what to copy; empty: nothing, it is blank
+    int size_mb = 0;             ///< of a blank one
+    std::string belongs_to;      ///< what must be the same when a kept one is used again
+  };
+  void add_writable(std::string id, Origin origin, bool root);
+  void add_shared(std::string id, const std::filesystem::path& file, bool root);
+  void make_one(const Drive& drive, const Origin& origin) const;
 
   std::string monitor_;
   std::filesystem::path directory_;
   bool keep_;
+  bool made_ = true;
   std::vector<Drive> list_;
+  std::vector<Origin> origins_;  ///< of each in list_
 };
 
 /// Copies a file: a reflink where the file system can, else its data with its holes kept. Replaces

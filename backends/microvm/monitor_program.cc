@@ -26,41 +26,6 @@ using namespace std::chrono_literals;
 constexpr auto patience = 10s;
 constexpr std::size_t most_output = 4096;
 
-// Not an async::Child: this runs on any thread, before there is a loop.
-std::string run_version(const std::string& program) {
-  auto [ours, theirs] = base::make_pipe();
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
-  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 2);
-  std::string argument = "--version";
-  std::string name = program;
-  char* argv[] = {name.data(), argument.data(), nullptr};
-  pid_t pid = 0;
-  int failure = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  theirs.reset();
-  if (failure)
-    throw Error(Error::Kind::host,
-                "'" + program + "' cannot be started: " + std::generic_category().message(failure));
-  std::string text;
-  auto deadline = Deadline::after(patience);
-  while (text.size() < most_output) {
-    pollfd waiting{ours.get(), POLLIN, 0};
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left());
-    int ready = ::poll(&waiting, 1, int(left.count()));
-    if (ready == -1 && errno == EINTR) continue;
-    char buffer[1024];
-    ssize_t count = ready > 0 ? ::read(ours.get(), buffer, sizeof buffer) : 0;
-    if (count <= 0) break;
-    text.append(buffer, std::size_t(count));
-  }
-  ::kill(pid, SIGKILL);  // it has closed its output, or takes too long
-  ::waitpid(pid, nullptr, 0);
-  return text;
-}
-
 }  // namespace
 
 std::string Version::text() const {
@@ -110,13 +75,47 @@ std::string file_identity(const std::filesystem::path& file) {
          " " + std::to_string(status.st_ino);
 }
 
+// Not an async::Child: this runs on any thread, before there is a loop.
+std::string ask_program(const std::string& program, const std::string& argument) {
+  auto [ours, theirs] = base::make_pipe();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 1);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 2);
+  std::string name = program, only = argument;
+  char* argv[] = {name.data(), only.data(), nullptr};
+  pid_t pid = 0;
+  int failure = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  theirs.reset();
+  if (failure)
+    throw Error(Error::Kind::host,
+                "'" + program + "' cannot be started: " + std::generic_category().message(failure));
+  std::string text;
+  auto deadline = Deadline::after(patience);
+  while (text.size() < most_output) {
+    pollfd waiting{ours.get(), POLLIN, 0};
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left());
+    int ready = ::poll(&waiting, 1, int(left.count()));
+    if (ready == -1 && errno == EINTR) continue;
+    char buffer[1024];
+    ssize_t count = ready > 0 ? ::read(ours.get(), buffer, sizeof buffer) : 0;
+    if (count <= 0) break;
+    text.append(buffer, std::size_t(count));
+  }
+  ::kill(pid, SIGKILL);  // it has closed its output, or takes too long
+  ::waitpid(pid, nullptr, 0);
+  return text;
+}
+
 Version monitor_version(const std::string& program) {
   static std::mutex mutex;
   static std::map<std::string, Version> known;
   std::lock_guard lock(mutex);
   std::string which = file_identity(program);
   if (auto found = known.find(which); found != known.end()) return found->second;
-  std::string printed = run_version(program);
+  std::string printed = ask_program(program, "--version");
   auto version = parse_version(printed);
   if (!version)
     throw Error(Error::Kind::host, "'" + program + " --version' printed no version: '" +

@@ -32,6 +32,9 @@ std::string find_monitor(const std::string& configured, std::string_view standar
 /// Which file exactly: path, size, time of change, inode. A rebuilt one is asked again.
 std::string file_identity(const std::filesystem::path& file);
 
+/// What `program` prints when it is called with `argument` only, on stdout and stderr. Blocks until
+/// it ends, 10 s at most. Thread-safe. Throws Error{host}.
+std::string ask_program(const std::string& program, const std::string& argument);
 /// Runs `program` --version; asked once in a process for one file, then known. Blocks for some
 /// milliseconds the first time; safe from several threads. Throws Error{host} quoting what came.
 Version monitor_version(const std::string& program);
