@@ -247,6 +247,7 @@ Task<void> GuestVm::resume() {
   impl->last_state.clear();
 }
 
+bool GuestVm::alive() const noexcept { return impl_->child && !impl_->ended; }
 bool GuestVm::running() const noexcept { return impl_->running; }
 
 Task<void> GuestVm::save(std::string state_file, std::string memory_file, json config) {

@@ -59,6 +59,8 @@ class GuestVm {
   Task<void> pause();
   Task<void> resume();
   bool running() const noexcept;
+  /// QEMU is there.
+  bool alive() const noexcept;
 
   /// Saves a paused machine, which can go on afterwards. Replaces both files; without RAM in it the
   /// memory file is a hole of the right size. `config` comes back from read_saved().
