@@ -25,6 +25,11 @@ struct GuestMemory {
 async::ChildSpec guest_command(const GuestDescription& description, const GuestMemory& memory,
                                bool incoming, GuestWiring& wiring);
 
+/// "elf", "bzimage", or "" for no kernel.
+std::string kernel_kind(const std::string& path);
+/// A kernel file of that kind that nobody will run.
+base::Fd unused_kernel(const std::string& kind);
+
 /// The node of a drive for blockdev-add and blockdev-reopen: the file below the format.
 std::string file_node(const GuestDrive& drive, const std::string& node, const std::string& path);
 std::string format_node(const GuestDrive& drive, const std::string& file_node);

@@ -22,6 +22,7 @@ SavedGuest read_saved(const std::string& state_file) {
     throw Error(Error::Kind::protocol, "'" + state_file + "' is no state file of a stand-in");
   return {.memory_file = head.at("memory_file"),
           .memory_mb = head.at("memory_mb"),
+          .kernel = head.at("kernel"),
           .config = head.at("config"),
           .size = line.size() + 1};
 }

@@ -49,6 +49,7 @@ struct GuestVm::Impl {
   GuestDescription description;
   Listener listener;
   std::shared_ptr<base::Fd> shared_memory;
+  std::string kernel;  ///< its kind
   GuestWiring wiring;
   std::unique_ptr<Stream> output;
   std::unique_ptr<async::Child> child;
@@ -198,6 +199,7 @@ GuestVm::~GuestVm() {
 Task<void> GuestVm::start() {
   auto impl = impl_;
   impl->shared_memory = std::make_shared<base::Fd>(impl->make_memory());
+  impl->kernel = kernel_kind(impl->description.kernel);
   GuestMemory memory;
   memory.shared = impl->shared_memory;
   co_await Impl::launch(impl, memory, false);
@@ -222,6 +224,15 @@ Task<void> GuestVm::start_from(std::string state_file, std::string memory_file) 
     base::Fd file(base::check(::open(memory_file.c_str(), O_RDONLY | O_CLOEXEC),
                               "opening the memory file '" + memory_file + "'"));
     copy_sparse(file.get(), "/proc/self/fd/" + std::to_string(memory.shared->get()));
+  }
+  impl->kernel = saved.kernel;
+  base::Fd kernel;
+  impl->description.kernel.clear();
+  impl->description.initrd.clear();
+  if (!saved.kernel.empty()) {
+    kernel = unused_kernel(saved.kernel);
+    impl->description.kernel =
+        "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(kernel.get());
   }
   co_await Impl::launch(impl, memory, true);
   co_await Impl::set_capabilities(impl, saved.memory_file);
@@ -268,6 +279,7 @@ Task<void> GuestVm::save(std::string state_file, std::string memory_file, json c
   json head = {{"attest-sim", 1},
                {"memory_file", memory_apart},
                {"memory_mb", impl->description.memory_mb},
+               {"kernel", impl->kernel},
                {"config", std::move(config)}};
   std::string line = head.dump() + "\n";
   if (::write(state.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))

@@ -26,6 +26,7 @@ struct SavedGuest {
   /// RAM is in the memory file, to be mapped; else within the state file.
   bool memory_file = true;
   int memory_mb = 0;
+  std::string kernel;      ///< its kind, which decides about option ROMs: "elf", "bzimage", ""
   nlohmann::json config;   ///< what the sim gave to save()
   std::uint64_t size = 0;  ///< of that line: where QEMU's state begins
 };
@@ -52,7 +53,8 @@ class GuestVm {
   Task<void> start();
   /// The same, with the state of a machine that was saved with the same devices. The memory file
   /// is mapped privately and must stay as it is; where it cannot be opened for writing (QEMU 7.2
-  /// asks for that) it is read instead. CPUs are stopped.
+  /// asks for that) it is read instead. The description's kernel and
+  /// initrd are not needed. CPUs are stopped.
   Task<void> start_from(std::string state_file, std::string memory_file);
 
   /// Both are fine again and again.
