@@ -54,9 +54,12 @@ class Plugs {
   virtual void plug_veth(const NetworkAttachment& nic, const std::string& guest_name,
                          int netns) = 0;
   /// For Wiring::tap and stream on a kernel VLAN: a TAP that has joined the VLAN. Returns a
-  /// descriptor that is the caller's, to hand to the hypervisor (without a virtio-net header).
-  virtual int open_tap(const NetworkAttachment& nic) = 0;
-  /// The same for hypervisors that open it by its name, nic.interface.
+  /// descriptor that is the caller's, to hand to the hypervisor. `vnet_header` says whether that
+  /// reads and writes a virtio-net header before each frame (IFF_VNET_HDR): segments and checksums
+  /// that its guest leaves to others are then made on the way.
+  virtual int open_tap(const NetworkAttachment& nic, bool vnet_header = false) = 0;
+  /// The same for hypervisors that open it by its name, nic.interface, with or without such a
+  /// header. It is there until unplug(), over any number of boots; fine if it is there already.
   virtual void make_tap(const NetworkAttachment& nic) = 0;
   /// Takes the NIC's interface from the VLAN and removes it. Fine if there is none.
   virtual void unplug(const NetworkAttachment& nic) noexcept = 0;

@@ -23,15 +23,15 @@ void MachinePlugs::plug_veth(const NetworkAttachment& nic, const std::string& gu
   }
 }
 
-base::Fd MachinePlugs::tap(const NetworkAttachment& nic, bool persistent) {
+base::Fd MachinePlugs::tap(const NetworkAttachment& nic, bool persistent, bool vnet_header) {
   auto& segment = segments_(nic.vlan);
-  auto made = net::open_tap(nic.interface, persistent);
+  auto made = net::open_tap(nic.interface, persistent, vnet_header);
   Netlink netlink;
   try {
     Links links;
     links.ends.push_back({.name = nic.interface, .bridge = "", .group = group_});
     netlink.make(links);
-    segment.add_interface(nic.interface, member_);
+    segment.add_tap(nic.interface, member_, vnet_header);
   } catch (...) {
     netlink.remove(nic.interface);
     throw;
@@ -39,9 +39,12 @@ base::Fd MachinePlugs::tap(const NetworkAttachment& nic, bool persistent) {
   return made;
 }
 
-int MachinePlugs::open_tap(const NetworkAttachment& nic) { return tap(nic, false).release(); }
+int MachinePlugs::open_tap(const NetworkAttachment& nic, bool vnet_header) {
+  return tap(nic, false, vnet_header).release();
+}
 
-void MachinePlugs::make_tap(const NetworkAttachment& nic) { tap(nic, true); }
+// Who opens it by name may ask for a header, and leave cutting to us.
+void MachinePlugs::make_tap(const NetworkAttachment& nic) { tap(nic, true, true); }
 
 void MachinePlugs::unplug(const NetworkAttachment& nic) noexcept {
   try {

@@ -17,12 +17,12 @@ class MachinePlugs : public Plugs {
       : member_(member), group_(group), segments_(std::move(segments)) {}
 
   void plug_veth(const NetworkAttachment& nic, const std::string& guest_name, int netns) override;
-  int open_tap(const NetworkAttachment& nic) override;
+  int open_tap(const NetworkAttachment& nic, bool vnet_header) override;
   void make_tap(const NetworkAttachment& nic) override;
   void unplug(const NetworkAttachment& nic) noexcept override;
 
  private:
-  base::Fd tap(const NetworkAttachment& nic, bool persistent);
+  base::Fd tap(const NetworkAttachment& nic, bool persistent, bool vnet_header);
 
   Member member_;
   std::uint32_t group_;

@@ -83,15 +83,22 @@ void Segment::listen_vde(const std::filesystem::path& dir, Member member) {
 
 void Segment::add_interface(const std::string& name, Member member, const std::string& far_name,
                             int far_netns) {
-  remove_interface(member);
   Interface made{.name = name, .far_netns = duplicate(far_netns)};
-  if (made.far_netns)
-    in_netns(made.far_netns, [&] { made.far_index = ::if_nametoindex(far_name.c_str()); });
+  in_netns(made.far_netns, [&] { made.far_index = ::if_nametoindex(far_name.c_str()); });
+  add(member, std::move(made));
+}
+
+void Segment::add_tap(const std::string& name, Member member, bool vnet_header) {
+  add(member, {.name = name, .far_netns = {}, .to_cut = vnet_header});
+}
+
+void Segment::add(Member member, Interface made) {
+  remove_interface(member);
   if (in_kernel_)
-    Netlink().set_master(name, setup_.bridge);
+    Netlink().set_master(made.name, setup_.bridge);
   else
     bring_in(member, made);
-  if (no_carrier_.contains(member)) Netlink().set_down(name);
+  if (no_carrier_.contains(member)) Netlink().set_down(made.name);
   interfaces_.insert_or_assign(member, std::move(made));
   if (!in_kernel_ || rules_.empty()) return;
   try {
@@ -117,6 +124,12 @@ const Segment::Interface* Segment::interface_of(Member member) const {
 // An interface that is on no bridge: the switch reads what comes in, and what the kernel itself
 // would say there is silenced.
 void Segment::bring_in(Member member, Interface& interface) {
+  if (interface.to_cut) {
+    interface.cutter = std::make_unique<Cutter>(interface.name, setup_.group);
+    interface.port = switch_.join(
+        make_datagram_port(loop_, open_packet_socket(interface.cutter->port())), member);
+    return;
+  }
   Netlink netlink;
   netlink.set_master(interface.name, "");
   netlink.quieten(interface.name);

@@ -4,6 +4,7 @@
 #pragma once
 #include "lib/base/fd.h"
 #include "lib/net/kernel/bridge.h"
+#include "lib/net/kernel/cutter.h"
 #include "lib/net/kernel/shaping.h"
 #include "lib/net/switching/switch.h"
 #include "lib/net/switching/vde_listener.h"
@@ -47,9 +48,12 @@ class Segment {
   /// Joins a connected stream in the same framing, on a VLAN in the process.
   void join_stream(base::Fd stream, Member member) { switch_.join(std::move(stream), member); }
   /// Joins `name`, an interface that is up: our end of a veth pair whose other end `far_name` is in
-  /// the namespace `far_netns` (borrowed), or a TAP (without those).
-  void add_interface(const std::string& name, Member member, const std::string& far_name = {},
-                     int far_netns = -1);
+  /// the namespace `far_netns` (borrowed).
+  void add_interface(const std::string& name, Member member, const std::string& far_name,
+                     int far_netns);
+  /// Joins the TAP `name`, which is up. With `vnet_header` what comes out of it may be segments
+  /// without checksums, which are cut on their way into the process.
+  void add_tap(const std::string& name, Member member, bool vnet_header);
   /// Takes an interface out; fine if there is none. It is not removed from the kernel.
   void remove_interface(Member member) noexcept;
 
@@ -72,9 +76,12 @@ class Segment {
   struct Interface {
     std::string name;
     base::Fd far_netns;
-    unsigned far_index = 0;  ///< its name there may change
-    int port = 0;            ///< of the switch; 0 in the kernel
+    unsigned far_index = 0;          ///< its name there may change
+    bool to_cut = false;             ///< frames that come out of it are not whole
+    std::unique_ptr<Cutter> cutter;  ///< then, in the process
+    int port = 0;                    ///< of the switch; 0 in the kernel
   };
+  void add(Member member, Interface made);
 
   /// The member's interface while there is one: a TAP goes with the hypervisor that has it open.
   const Interface* interface_of(Member member) const;

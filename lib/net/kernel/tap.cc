@@ -65,7 +65,7 @@ std::string attempt_one() {
 
 }  // namespace
 
-base::Fd open_tap(const std::string& name, bool persistent) {
+base::Fd open_tap(const std::string& name, bool persistent, bool vnet_header) {
   auto attempt = "making the TAP '" + name + "'";
   require_interface_name(name, attempt);
   // The namespace at the time of opening is the one that counts.
@@ -73,6 +73,7 @@ base::Fd open_tap(const std::string& name, bool persistent) {
   ifreq request{};
   std::memcpy(request.ifr_name, name.data(), name.size());
   request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  if (vnet_header) request.ifr_flags |= IFF_VNET_HDR;
   if (::ioctl(tap.get(), TUNSETIFF, &request) < 0) refuse(errno, attempt);
   if (persistent && ::ioctl(tap.get(), TUNSETPERSIST, 1) < 0)
     throw base::sys_error(attempt + ": making it persistent");
