@@ -2,6 +2,7 @@
 
 #include "lib/base/sys_error.h"
 #include "tests/sims/common/http_parser.h"
+#include "tests/sims/common/trace.h"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -142,8 +143,10 @@ Task<bool> HttpServer::State::answer(std::shared_ptr<State> self,
   request.target = connection->parser.target();
   request.body = connection->parser.body();
   request.fds = std::exchange(connection->fds, {});
+  std::string what = request.method + " " + request.target;
+  trace(Passing::in, what);
   if (self->setup.trouble) {
-    auto kind = self->setup.trouble->suffer(request.method + " " + request.target);
+    auto kind = self->setup.trouble->suffer(what);
     if (kind != Trouble::Kind::none) {
       bool stays = co_await misbehave(self, connection, kind);
       co_return stays;
@@ -159,6 +162,7 @@ Task<bool> HttpServer::State::answer(std::shared_ptr<State> self,
   std::string bytes = head_of(self->setup, reply);
   if (reply.status != 204) bytes += reply.body;
   co_await send(connection, bytes);
+  trace(Passing::out, what);
   if (reply.after) reply.after();
   co_return true;
 }
@@ -223,6 +227,7 @@ HttpServer::HttpServer(asio::any_io_executor loop, base::Fd listener, HttpSetup 
   base::check(::fcntl(listener.get(), F_SETFL, O_NONBLOCK), "preparing a listener");
   state_ = std::make_shared<State>(loop, std::move(listener), std::move(setup), std::move(handler));
   asio::co_spawn(loop, State::accept_all(state_), [](std::exception_ptr) {});
+  trace(Passing::out, "listening");
 }
 
 HttpServer::~HttpServer() {

@@ -4,6 +4,7 @@
 #include "lib/base/text.h"
 #include "lib/proto/shell.h"
 #include "tests/sims/common/socket.h"
+#include "tests/sims/common/trace.h"
 
 #include <boost/asio/write.hpp>
 
@@ -86,6 +87,7 @@ Task<void> VsockPort::read_channel(Self self, std::shared_ptr<Descriptor> channe
       auto peer = self->peer_;
       co_await asio::async_write(*peer, asio::buffer(bytes.data(), count),
                                  asio::as_tuple(asio::use_awaitable));
+      trace(Passing::out, "vsock");
       continue;
     }
     self->pending_.append(bytes.data(), count);
@@ -167,12 +169,14 @@ Task<void> VsockPort::serve_peer(Self self, std::shared_ptr<Descriptor> peer, st
     first += std::exchange(self->pending_, {});
     co_await asio::async_write(*peer, asio::buffer(first), asio::use_awaitable);
     first.clear();
+    trace(Passing::out, "vsock");
   } while (!self->pending_.empty());
   self->peer_ready_ = true;
   std::array<char, 65536> bytes;
   for (;;) {
     co_await self->place_.gate->open();
     std::size_t count = co_await peer->async_read_some(asio::buffer(bytes), asio::use_awaitable);
+    trace(Passing::in, "vsock");
     co_await self->place_.gate->open();
     auto channel = self->channel_;
     if (!channel) co_return;
