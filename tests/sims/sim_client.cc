@@ -133,6 +133,11 @@ std::string SimSocket::read(std::size_t count) {
   return result;
 }
 
+bool SimSocket::quiet() {
+  pollfd one{fd_.get(), POLLIN, 0};
+  return pending_.empty() && ::poll(&one, 1, 2500) == 0;
+}
+
 bool SimSocket::at_end() { return pending_.empty() && !more(); }
 
 SimReply SimSocket::reply() {

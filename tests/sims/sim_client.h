@@ -45,6 +45,8 @@ class SimSocket {
   /// Up to and with the next line end; what came before the end otherwise.
   std::string line();
   std::string read(std::size_t count);
+  /// Nothing comes, not even an end, for longer than a vsock connection may take (2 s).
+  bool quiet();
   /// Nothing more comes.
   bool at_end();
 
