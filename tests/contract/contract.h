@@ -30,4 +30,4 @@ class Contract : public TestOn {
 }  // namespace attest
 
 #define ATTEST_CONTRACT_BACKENDS \
-  attest::backends("loopback", "nspawn", "qemu", "ssh"), attest::BackendName()
+  attest::backends("firecracker", "loopback", "nspawn", "qemu", "ssh"), attest::BackendName()
