@@ -166,6 +166,21 @@ TEST_F(SimFirecrackerGuest, BootsSavesAndRestoresTwice) {
     EXPECT_EQ(fs::file_size(path("one.mem")), 384u << 20);
     memory = base::read_file(path("one.mem"));
   }
+  {
+    // A state file that was cut: an answer first, then the end.
+    auto state = base::read_file(path("one.state"));
+    base::write_file(path("cut.state"), state.substr(0, state.size() / 2));
+    fs::copy_file(path("one.mem"), path("cut.mem"));
+    Monitor victim(*this, "v");
+    SimSocket api(path("v.api"));
+    auto reply = api.request(
+        "PUT", "/snapshot/load",
+        R"({"snapshot_path": ")" + path("cut.state") + R"(", "mem_file_path": ")" +
+            path("cut.mem") + R"(", "vsock_override": {"uds_path": ")" + path("v.vsock") + "\"}}");
+    EXPECT_EQ(reply.status, 400);
+    EXPECT_THAT(reply.body, HasSubstr("Load snapshot error: Failed to restore from snapshot: "));
+    EXPECT_EQ(victim.process->wait(), 1);
+  }
   Monitor clone(*this, "b"), twin(*this, "c");
   load(clone, "one");
   load(twin, "one");
@@ -187,9 +202,11 @@ TEST_F(SimFirecrackerGuest, BootsSavesAndRestoresTwice) {
 }
 
 TEST_F(SimFirecrackerGuest, AnswersConnectWhereNobodyIsDialled) {
-  Monitor monitor(*this, "a");
+  Monitor monitor(*this, "a", {}, {"ATTEST_SIM_TROUBLE=garbage:CONNECT 98,stall:CONNECT 97"});
   fs::remove(path("a.vsock_1024"));
   boot(monitor);
+  EXPECT_EQ(monitor.connect(98).line(), "KO\n");
+  EXPECT_TRUE(monitor.connect(97).quiet());
   std::string answer;
   // As its driver must: until the guest is up there is no answer, or the end.
   auto agent = monitor.connect(1024);

@@ -6,6 +6,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <net/if.h>
+#include <sched.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 
@@ -190,6 +194,34 @@ TEST_F(SimFirecracker, NamesATakenVsockPath) {
   EXPECT_THAT(reply.body,
               HasSubstr("Vsock config error: Cannot create backend for vsock device: Error binding "
                         "to the host-side Unix socket: Address in use (os error 98)"));
+}
+
+// In a network of its own, which the stand-in inherits.
+TEST_F(SimFirecracker, OpensTapsAtPut) {
+  if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+    GTEST_SKIP() << "no network namespace can be made here";
+  if (::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/net/tun cannot be opened";
+  auto sim = serve();
+  auto api = this->api();
+  auto put = [&](const std::string& id, const std::string& tap, const std::string& more = "") {
+    return api
+        .request("PUT", "/network-interfaces/" + id,
+                 R"({"iface_id": ")" + id + R"(", "host_dev_name": ")" + tap + "\"" + more + "}")
+        .body;
+  };
+  const std::string mac = R"(, "guest_mac": "52:54:00:12:00:01")";
+  EXPECT_EQ(put("eth0", "tap0", mac), "");
+  EXPECT_EQ(put("eth0", "tap0", mac), "") << "it lets its own one go first";
+  EXPECT_THAT(
+      put("eth1", "tap0"),
+      HasSubstr("Error while creating ifreq structure: Resource busy (os error 16). Invalid "
+                "TUN/TAP Backend provided by tap0."));
+  EXPECT_THAT(put("eth1", "tap1", mac),
+              HasSubstr("Network config error: The MAC address is already in use: "
+                        "52:54:00:12:00:01"));
+  EXPECT_THAT(put("eth1", "tap1", R"(, "mtu": 60)"),
+              HasSubstr("MTU 60 is out of range [68, 65535]"));
+  EXPECT_NE(::if_nametoindex("tap0"), 0u);
 }
 
 TEST_F(SimFirecracker, EndsAsTheOriginalDoes) {

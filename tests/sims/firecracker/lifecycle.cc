@@ -31,6 +31,7 @@ void Monitor::on_guest(GuestEvent event) {
     case GuestEvent::panicked:
       break;
     case GuestEvent::died:
+      if (launching_) break;
       log_.error("the guest behind the stand-in has ended: " + vm_->last_words());
       finish_(1);
       break;
@@ -48,6 +49,7 @@ Task<void> Monitor::launch(std::optional<std::pair<std::string, std::string>> re
   vm_ =
       std::make_unique<GuestVm>(loop_, description, [this](GuestEvent event) { on_guest(event); });
   std::string failure;
+  launching_ = true;
   try {
     if (restored)
       co_await vm_->start_from(restored->first, restored->second);
@@ -64,6 +66,7 @@ Task<void> Monitor::launch(std::optional<std::pair<std::string, std::string>> re
   } catch (const std::exception& refused) {
     failure = refused.what();
   }
+  launching_ = false;
   if (failure.empty()) co_return;
   forget_guest();
   throw Fault(failure);

@@ -51,10 +51,10 @@ class Process {
         monitor_(loop_.get_executor(), options, version, trouble_,
                  [this](int code) { finish(code, ""); }) {}
 
-  int run() {
+  [[noreturn]] void run() {
     begin();
     if (!ended_) loop_.run();
-    monitor_.drain();
+    monitor_.end();
     monitor_.metrics().flush();
     if (!failure_.empty()) {
       monitor_.log().error(failure_);
@@ -64,7 +64,9 @@ class Process {
       monitor_.log().info("Firecracker exiting successfully. exit_code=0");
     else
       monitor_.log().error("Firecracker exiting with error. exit_code=" + std::to_string(code_));
-    return code_;
+    // Coroutines may be suspended still, within what would be destroyed before them.
+    std::cerr.flush();
+    ::_exit(code_);
   }
 
  private:
@@ -179,7 +181,7 @@ int run(const std::vector<std::string>& words) {
   if (options.has("help") || options.has("version") || options.has("snapshot-version") ||
       options.value("describe-snapshot"))
     return print_only(options, version);
-  return Process(options, version).run();
+  Process(options, version).run();
 }
 
 }  // namespace

@@ -49,9 +49,7 @@ Task<void> Monitor::flush_regularly() {
   }
 }
 
-void Monitor::drain() {
-  if (serial_) serial_->drain();
-}
+void Monitor::end() { forget_guest(); }
 
 void Monitor::must_not_run() const {
   if (started())

@@ -33,8 +33,8 @@ class Monitor {
   Task<void> run_config(std::string text);
   Log& log() noexcept { return log_; }
   Metrics& metrics() noexcept { return metrics_; }
-  /// The guest's last output goes where it belongs.
-  void drain();
+  /// The guest's last output goes where it belongs; then the guest is no more.
+  void end();
 
  private:
   struct Request {
@@ -88,7 +88,8 @@ class Monitor {
   json mmds_data_;
   bool boot_path_ = false;  ///< something was configured that a snapshot would bring
   bool paused_ = false;
-  bool button_ = false;  ///< SendCtrlAltDel, which a power-off obeys here
+  bool launching_ = false;  ///< whoever asked for it hears of a failure
+  bool button_ = false;     ///< SendCtrlAltDel, which a power-off obeys here
   std::unique_ptr<GuestVm> vm_;
   std::unique_ptr<VsockBridge> vsock_;
   std::unique_ptr<Serial> serial_;
