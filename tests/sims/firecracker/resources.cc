@@ -106,7 +106,7 @@ void Resources::put_nic(const json& body) {
   const std::string step = "Could not create the network device: ";
   for (auto& nic : nics)
     if (body.contains("guest_mac") && nic.config["iface_id"] != body["iface_id"] &&
-        nic.config.value("guest_mac", "") == body["guest_mac"])
+        json(nic.config.value("guest_mac", "")) == body["guest_mac"])
       throw Fault("The MAC address is already in use: " + body["guest_mac"].get<std::string>());
   if (body.contains("mtu") && !body["mtu"].is_null() && body["mtu"].get<int>() < 68)
     throw Fault(step + "MTU " + body["mtu"].dump() + " is out of range [68, 65535]");
