@@ -204,7 +204,9 @@ async::ChildSpec guest_command(const GuestDescription& description, const GuestM
   command.add({"-chardev", "socket,id=serial,fd=" + number, "-serial", "chardev:serial"});
   add_channels(command, description, wiring);
   if (description.entropy) command.virtio("virtio-rng", "");
-  if (description.balloon) command.virtio("virtio-balloon", "deflate-on-oom=on");
+  if (description.balloon)
+    command.virtio("virtio-balloon",
+                   std::string("deflate-on-oom=") + (description.balloon_deflates ? "on" : "off"));
   for (auto& drive : description.drives) add_drive(command, drive);
   for (auto& nic : description.nics) add_nic(command, nic);
   for (auto& pmem : description.pmem) add_pmem(command, pmem);

@@ -65,6 +65,7 @@ struct GuestDescription {
   std::vector<std::string> smbios;  ///< strings of type 11; q35 only
   bool entropy = false;             ///< virtio-rng
   bool balloon = false;             ///< virtio-balloon
+  bool balloon_deflates = true;     ///< the guest may take memory back instead of killing a process
   bool pvpanic = false;             ///< q35 only: panics are told
   std::vector<GuestChannel> channels;
 };

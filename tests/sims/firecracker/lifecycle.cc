@@ -77,6 +77,7 @@ Task<void> Monitor::start() {
   try {
     resources_.check_kernel(version_);
     co_await launch(std::nullopt);
+    if (!resources_.balloon.is_null()) co_await vm_->set_balloon(resources_.balloon["amount_mib"]);
     co_await resume();
   } catch (const std::exception& refused) {
     failure = refused.what();

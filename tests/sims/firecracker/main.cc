@@ -1,5 +1,9 @@
 // sim-firecracker: behaves like Firecracker, and runs the guest under QEMU.
 // ATTEST_SIM_VERSION, ATTEST_SIM_TROUBLE and ATTEST_SIM_SPECS: see tests/sims/common.
+//
+// What it only takes note of: rate limits of network cards, caches and io_engine of drives,
+// cpu_template, huge pages, MMDS as the guest would see it, clock_realtime. A Diff snapshot is a
+// full one. Devices are not plugged in or out, memory comes from files only (no userfaultfd).
 #include "tests/sims/common/socket.h"
 #include "tests/sims/firecracker/fault.h"
 #include "tests/sims/firecracker/monitor.h"

@@ -208,6 +208,7 @@ GuestDescription Resources::describe(bool boot) const {
   guest.memory_mb = machine["mem_size_mib"];
   guest.vcpus = machine["vcpu_count"];
   guest.balloon = !balloon.is_null();
+  guest.balloon_deflates = guest.balloon && balloon["deflate_on_oom"].get<bool>();
   guest.entropy = !entropy.is_null();
   if (!vsock.is_null()) guest.channels = vsock_channels();
   for (auto& drive : drives)
