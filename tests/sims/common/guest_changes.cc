@@ -95,9 +95,9 @@ Task<void> GuestVm::change_drive(std::string id, std::string path) {
 }
 
 Task<void> GuestVm::limit_drive(std::string id, GuestRate rate) {
-  drive_of(mutable_description(), id).rate = rate;
-  json limits = {{"id", id + "-device"}, {"bps", rate.bytes_s}, {"bps_rd", 0}, {"bps_wr", 0},
-                 {"iops", rate.ops_s},   {"iops_rd", 0},        {"iops_wr", 0}};
+  auto& drive = drive_of(mutable_description(), id);
+  drive.rate = rate;
+  json limits = throttle(description(), drive);
   co_await command("block_set_io_throttle", limits);
 }
 

@@ -222,4 +222,13 @@ async::ChildSpec guest_command(const GuestDescription& description, const GuestM
   return std::move(command.spec);
 }
 
+nlohmann::json throttle(const GuestDescription& description, const GuestDrive& drive) {
+  // A device on PCI is a proxy of the one that has the drive.
+  std::string device = drive.id + "-device";
+  if (description.q35) device = "/machine/peripheral/" + device + "/virtio-backend";
+  return {{"id", device}, {"bps", drive.rate.bytes_s}, {"bps_rd", 0},
+          {"bps_wr", 0},  {"iops", drive.rate.ops_s},  {"iops_rd", 0},
+          {"iops_wr", 0}};
+}
+
 }  // namespace attest::sims

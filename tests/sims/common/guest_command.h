@@ -3,6 +3,8 @@
 #include "lib/async/child.h"
 #include "tests/sims/common/guest_description.h"
 
+#include <nlohmann/json.hpp>
+
 #include <map>
 #include <string>
 
@@ -33,5 +35,8 @@ base::Fd unused_kernel(const std::string& kind);
 /// The node of a drive for blockdev-add and blockdev-reopen: the file below the format.
 std::string file_node(const GuestDrive& drive, const std::string& node, const std::string& path);
 std::string format_node(const GuestDrive& drive, const std::string& file_node);
+
+/// The arguments of block_set_io_throttle that make the limits of `drive` those that it has.
+nlohmann::json throttle(const GuestDescription& description, const GuestDrive& drive);
 
 }  // namespace attest::sims

@@ -133,13 +133,7 @@ Task<void> GuestVm::Impl::launch(std::shared_ptr<Impl> self, GuestMemory memory,
   asio::co_spawn(self->loop, read_events(self), [](std::exception_ptr) {});
   for (auto& drive : self->description.drives) {
     if (drive.rate.bytes_s == 0 && drive.rate.ops_s == 0) continue;
-    json limits = {{"id", drive.id + "-device"},
-                   {"bps", drive.rate.bytes_s},
-                   {"bps_rd", 0},
-                   {"bps_wr", 0},
-                   {"iops", drive.rate.ops_s},
-                   {"iops_rd", 0},
-                   {"iops_wr", 0}};
+    json limits = throttle(self->description, drive);
     co_await command(self, "block_set_io_throttle", limits);
   }
 }

@@ -77,6 +77,7 @@ class VsockPort : public std::enable_shared_from_this<VsockPort> {
   Place place_;
   async::Event changed_;
   std::shared_ptr<Descriptor> channel_, peer_;
+  std::string nonce_;    ///< of the hello that the agent was sent, unless its host has sent one
   std::string pending_;  ///< said by the guest to nobody yet, from the banner on
   bool heard_ = false, peer_ready_ = false, stopped_ = false;
 };
