@@ -75,8 +75,11 @@ suites() {
 }
 
 guest() {
-	say "building the default guest (Debian 12), unless it is current"
+	say "building the default guest (Debian 12) and its variants, unless they are current"
 	check 1500 "guest: build" sh guest/debian/build.sh || :
+	for variant in split-store x11; do
+		check 1500 "guest: build $variant" sh guest/debian/build.sh --variant $variant || :
+	done
 }
 
 # tests_named NAME...: the tests of $tree that have one of these names or suites, one a line.

@@ -51,6 +51,13 @@ class Reader {
     }
     return values;
   }
+  void check_store(const Image& image) const {
+    if (!image.store.empty() && image.root.empty())
+      throw wrong("it has a 'store', the drive after the root's, and no 'root'");
+    if (!image.store.empty() && !image.store_mount.starts_with('/'))
+      throw wrong("it has a 'store', so expected an absolute path at 'store_mount', got '" +
+                  image.store_mount + "'");
+  }
 
  private:
   Error wrong(const std::string& what) const {
@@ -68,6 +75,15 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
+// What to do about an image that is not in the cache.
+std::string build_hint(const std::string& name) {
+  if (name.starts_with("debian-"))
+    return "build it once with 'sh guest/debian/build.sh --variant " + name.substr(7) +
+           "', if that is a variant of the default image";
+  return "build the default image once with 'sh guest/debian/build.sh', or name another with "
+         "ATTEST_IMAGE or the config's 'image'";
+}
+
 }  // namespace
 
 Image parse_image(std::string_view text, const fs::path& directory) {
@@ -80,6 +96,9 @@ Image parse_image(std::string_view text, const fs::path& directory) {
   image.initrd = reader.path("initrd");
   image.root = reader.path("root");
   image.root_format = reader.text("root_format");
+  image.store = reader.path("store");
+  image.store_mount = reader.text("store_mount");
+  reader.check_store(image);
   image.tree = reader.path("tree");
   image.cmdline = reader.text("cmdline");
   image.channel = reader.text("channel");
@@ -107,11 +126,9 @@ Image find_image(const std::string& value, std::string_view backend) {
   if (!text)
     throw Error(Error::Kind::usage,
                 "there is no image '" + wanted + "': cannot read '" + file.string() + "'")
-        .hint(named
-                  ? "build the default image once with 'sh guest/debian/build.sh', or name another "
-                    "with ATTEST_IMAGE or the config's 'image'"
-                  : "give the directory that holds an image.json, or the name of a cached image; "
-                    "'sh guest/debian/build.sh' builds one");
+        .hint(named ? build_hint(wanted)
+                    : "give the directory that holds an image.json, or the name of a cached image; "
+                      "'sh guest/debian/build.sh' builds one");
   Image image = parse_image(*text, file.parent_path());
   if (std::ranges::find(image.backends, backend) == image.backends.end())
     throw Error(Error::Kind::usage, "the image '" + wanted + "' does not serve the backend '" +

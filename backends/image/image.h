@@ -17,6 +17,10 @@ struct Image {
   std::filesystem::path initrd;
   std::filesystem::path root;  ///< file with the root file system, shared read-only by machines
   std::string root_format;     ///< "erofs", "ext4", "qcow2", ...
+  /// A part of the root on a read-only drive of its own (erofs), directly after the root's; shared
+  /// by machines, too. The image's initrd mounts it, and its cmdline says from where.
+  std::filesystem::path store;
+  std::string store_mount;     ///< where it is in the guest: "/usr", "/nix/store"
   std::filesystem::path tree;  ///< the same root as a directory
   std::string cmdline;         ///< what the image needs on the kernel command line
   std::string channel;         ///< how it greets: "agent" (if its seed has one), "backdoor"

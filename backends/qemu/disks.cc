@@ -139,6 +139,11 @@ void Disks::add_root(const fs::path& file, const std::string& format) {
   }
 }
 
+void Disks::add_store(const fs::path& file) {
+  disk_size(file, "raw");
+  list_.push_back({.file = file.string(), .format = "raw", .read_only = true});
+}
+
 void Disks::add(const DiskConfig& disk) {
   std::string format = format_of(disk);
   if (!disk.path.empty()) {

@@ -22,6 +22,8 @@ class Disks {
   /// A root file system that machines share read-only, or an overlay over it if its format is one
   /// that a guest writes to. Throws Error{usage} if the file is not there, Error{host}.
   void add_root(const std::filesystem::path& file, const std::string& format);
+  /// A further part of the image that machines share read-only. Throws as add_root does.
+  void add_store(const std::filesystem::path& file);
   /// Throws as add_root does; its messages name the disk's path.
   void add(const DiskConfig& disk);
 

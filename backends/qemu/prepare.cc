@@ -121,6 +121,7 @@ Parts find_parts(const BackendContext& context) {
     check_kernel(parts.image->kernel);
     if (!parts.image->root.empty())
       parts.disks.add_root(parts.image->root, parts.image->root_format);
+    if (!parts.image->store.empty()) parts.disks.add_store(parts.image->store);
   } else if (!config.kernel.empty()) {
     check_kernel(config.kernel);
   }

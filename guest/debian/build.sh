@@ -6,7 +6,8 @@ umask 022
 
 usage() {
 	cat <<'USAGE'
-usage: build.sh [--out DIR] [--print-path]
+usage: build.sh [--variant NAME] [--out DIR] [--print-path]
+  --variant NAME one of the folder variants/, as debian-NAME beside the default guest
   --out DIR      keep images below DIR instead of the cache
   --print-path   print the path of the current image, build nothing; exit 1 if there is none
 environment:
@@ -22,16 +23,22 @@ die() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-print_path= store=
+print_path= store= variant=
 while [ $# -gt 0 ]; do
 	case $1 in
 		--print-path) print_path=1 ;;
+		--variant) [ $# -gt 1 ] || die "--variant needs a name"; variant=$2; shift ;;
 		--out) [ $# -gt 1 ] || die "--out needs a directory"; store=$2; shift ;;
 		-h | --help) usage; exit 0 ;;
 		*) usage >&2; exit 2 ;;
 	esac
 	shift
 done
+case $variant in
+	*[!a-z0-9-]*) die "'$variant' is no name of a variant" ;;
+	?*) [ -d "$here/variants/$variant" ] ||
+		die "there is no variant '$variant', only: $(cd "$here/variants" && echo *)" ;;
+esac
 if [ -z "$store" ]; then
 	cache=${ATTEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither ATTEST_CACHE nor HOME is set}/.cache}/attest}
 	store=$cache/guest
@@ -40,10 +47,13 @@ case $store in /*) ;; *) store=$PWD/$store ;; esac
 
 # The name of an image is a hash of all that goes into it from this folder. Not part of it: the
 # versions in Debian's archive (ATTEST_GUEST_REBUILD=1 takes the new ones), the texts for people, and
-# the check. Modes count, since files/ is copied with them.
-key=$(cd "$here" && find . -type f ! -name README.md ! -name check.sh | LC_ALL=C sort |
+# the check, and variants other than this one. Modes count, since files/ is copied with them.
+key=$(cd "$here" && find . ${variant:+"variants/$variant"} -type f ! -name README.md ! -name check.sh \
+	! -path './variants/*' | LC_ALL=C sort |
 	while read -r file; do stat -c '%a %n' "$file"; cat "$file"; done | sha256sum | cut -c 1-16)
-image=$store/debian-12-$key
+name=debian${variant:+-$variant}
+directory=debian-12${variant:+-$variant}-$key
+image=$store/$directory
 
 # An image directory appears by one rename, when it is complete. So its existence says all.
 if [ -n "$print_path" ]; then
@@ -54,9 +64,9 @@ fi
 current() { [ -d "$image" ] && [ "${ATTEST_GUEST_REBUILD:-}" != 1 ]; }
 # The name by which people and drivers find the newest image: replaced, never missing.
 publish() {
-	[ "$(readlink "$store/debian" || :)" = "debian-12-$key" ] || {
-		ln -sfn "debian-12-$key" "$store/.debian.$$"
-		mv -T "$store/.debian.$$" "$store/debian"
+	[ "$(readlink "$store/$name" || :)" = "$directory" ] || {
+		ln -sfn "$directory" "$store/.$name.$$"
+		mv -T "$store/.$name.$$" "$store/$name"
 	}
 	say "image: $image"
 }
@@ -115,7 +125,7 @@ remove "$store"/.build.*
 temp=$(mktemp -d "$store/.build.XXXXXX")
 chmod 755 "$temp"
 # In the background, since a shell serves signals only while it waits.
-sh "$here/debstrap.sh" "$mode" "$store" "$temp" &
+sh "$here/debstrap.sh" "$mode" "$store" "$temp" "$variant" &
 worker=$!
 stop() {
 	trap - EXIT
@@ -130,7 +140,9 @@ trap 'stop 130' INT
 trap 'stop 143' TERM
 wait "$worker" || die "the build failed; the log is in $store/build.log"
 
-sh "$here/image-json.sh" >"$temp/image.json"
+sh "$here/image-json.sh" "$variant" >"$temp/image.json"
+# Of use for containers only.
+grep -q '^  "tree":' "$temp/image.json" || remove "$temp/tree"
 if [ -d "$image" ]; then
 	# A forced rebuild: machines that run keep their open files, new ones find the new image.
 	mv "$image" "$temp.old"

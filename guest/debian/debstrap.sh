@@ -1,8 +1,8 @@
 #!/bin/sh
-# debstrap.sh MODE STORE OUT: runs mmdebstrap with our hooks; fills OUT with the kernel, the initrd, the
+# debstrap.sh MODE STORE OUT VARIANT: runs mmdebstrap with our hooks; fills OUT with the kernel, the initrd, the
 # root file system and the tree. Downloaded packages are kept in STORE/.debs.
 set -eu
-mode=$1 store=$2 out=$3
+mode=$1 store=$2 out=$3 variant=$4
 here=$(cd "$(dirname "$0")" && pwd)
 log=$store/build.log
 debs=$store/.debs
@@ -33,7 +33,9 @@ case $mode in
 	# Its directory would have the ids of mmdebstrap's own namespace; see below.
 	*) format=tar target=$out/tree.tar ;;
 esac
-include=$(sed 's/#.*//' "$here/packages" | tr -s ' \n' ',' | sed 's/^,//; s/,$//')
+set -- "$here/packages" "$here/variants/$variant/packages"
+[ -e "$2" ] || set -- "$1"
+include=$(cat "$@" | sed 's/#.*//' | tr -s ' \n' ',' | sed 's/^,//; s/,$//')
 
 echo "guest: installing Debian 12 packages (mode $mode, from $(sed -n 's/^deb \(.*\) bookworm main$/\1/p' "$out/sources"))"
 # copy-in/copy-out and sync-in/sync-out go through mmdebstrap's parent process, which may read the
@@ -57,7 +59,7 @@ mmdebstrap --mode="$mode" --format="$format" --variant=essential --architectures
 	--setup-hook="sync-in $debs /var/cache/apt/archives" \
 	--customize-hook='mkdir -p "$1/attest-build"' \
 	--customize-hook="sync-in $here /attest-build" \
-	--customize-hook='sh "$1/attest-build/customize.sh" "$1" 1>&2' \
+	--customize-hook='sh "$1/attest-build/customize.sh" "$1" '"'$variant' 1>&2" \
 	--customize-hook="sync-out /attest-build/out $out" \
 	--customize-hook="sync-out /var/cache/apt/archives $debs" \
 	--customize-hook='rm -rf "$1/attest-build" "$1"/var/cache/apt/archives/*' \

@@ -64,8 +64,17 @@ TEST(ImageTest, ResolvesItsPathsAgainstItsDirectory) {
   EXPECT_EQ(image.kernel, "/images/tiny/vmlinuz");
   EXPECT_EQ(image.initrd, "/images/tiny/boot/initrd");
   EXPECT_EQ(image.tree, "");
+  EXPECT_EQ(image.store, "");
   EXPECT_EQ(image.cmdline, "quiet");
   EXPECT_EQ(image.seed, "initrd");
+}
+
+TEST(ImageTest, MayHaveAPartOfItsRootOnADriveOfItsOwn) {
+  auto image = image::parse_image(
+      R"({"format": 1, "root": "r.erofs", "store": "s.erofs", "store_mount": "/nix/store"})",
+      "/images/split");
+  EXPECT_EQ(image.store, "/images/split/s.erofs");
+  EXPECT_EQ(image.store_mount, "/nix/store");
 }
 
 struct BadImage {
@@ -89,7 +98,13 @@ INSTANTIATE_TEST_SUITE_P(
                     BadImage{"kernel_is_a_number", "{\"format\": 1, \"kernel\": 3}",
                              "expected a string at 'kernel', got 3"},
                     BadImage{"backends_is_a_string", "{\"format\": 1, \"backends\": \"qemu\"}",
-                             "expected an array at 'backends'"}),
+                             "expected an array at 'backends'"},
+                    BadImage{"store_without_root",
+                             "{\"format\": 1, \"store\": \"s\", \"store_mount\": \"/usr\"}",
+                             "no 'root'"},
+                    BadImage{"store_without_mount",
+                             "{\"format\": 1, \"root\": \"r\", \"store\": \"s\"}",
+                             "expected an absolute path at 'store_mount', got ''"}),
     [](const auto& row) { return row.param.name; });
 
 TEST(ImageTest, IsFoundByNameDirectoryAndFile) {
@@ -116,6 +131,8 @@ TEST(ImageTest, ThatIsMissingComesWithTheWayToBuildIt) {
   EXPECT_THAT(text, HasSubstr("there is no image 'debian'"));
   EXPECT_THAT(text, HasSubstr((cache.path() / "guest/debian/image.json").string()));
   EXPECT_THAT(text, HasSubstr("sh guest/debian/build.sh"));
+  auto variant = error_of(Error::Kind::usage, [] { image::find_image("debian-x11", "qemu"); });
+  EXPECT_THAT(variant, HasSubstr("sh guest/debian/build.sh --variant x11"));
 }
 
 std::vector<SeedFile> seed_files() {
@@ -266,6 +283,24 @@ TEST(DisksTest, AreOverlaidBlankOrReadOnly) {
   EXPECT_EQ(list[3].file, raw);
   EXPECT_THAT(disks.fd_sets(), ElementsAre(10, 11));
   EXPECT_EQ(disks.duplicates().size(), 2u);
+}
+
+TEST(DisksTest, OfAnImageComeFirstAndAreShared) {
+  base::TempDir dir;
+  auto file = [&](const char* name) {
+    base::write_file(dir.path() / name, "x");
+    return dir.path() / name;
+  };
+  qemu::Disks disks;
+  disks.add_root(file("root"), "erofs");
+  disks.add_store(file("store"));
+  disks.add({.path = file("data")});
+  ASSERT_EQ(disks.list().size(), 3u);
+  EXPECT_EQ(disks.list()[1].file, dir.path() / "store");
+  EXPECT_TRUE(disks.list()[1].read_only);
+  EXPECT_EQ(disks.fd_sets().size(), 1u);
+  EXPECT_THAT(error_of(Error::Kind::usage, [&] { disks.add_store("/nowhere/store"); }),
+              HasSubstr("'/nowhere/store'"));
 }
 
 TEST(DisksTest, AreKeptWhereTheNextRunFindsThem) {
