@@ -10,11 +10,18 @@ constexpr std::size_t longest_line = 4096;
 constexpr std::size_t lines_of_output = 10;
 
 std::string with_last_words(std::string text, const std::string& said) {
-  std::string last = base::last_lines(base::trim(base::printable(said)), lines_of_output);
+  std::string last = last_words(said, lines_of_output);
   return last.empty() ? text : text + ": " + last;
 }
 
 }  // namespace
+
+std::string last_words(std::string_view said, std::size_t lines) {
+  std::vector<std::string> kept;
+  for (auto& line : base::split(base::last_lines(base::trim(said), lines), '\n'))
+    kept.emplace_back(base::trim(base::printable(line)));  // which would take the line ends, too
+  return base::join(kept, "\n");
+}
 
 void ConsoleWatch::feed(std::string_view bytes) {
   while (!bytes.empty()) {

@@ -1,6 +1,7 @@
 // Does this monitor run a guest on this host? One is booted once, and the answer kept until the
 // host boots again.
 #include "backends/image/image.h"
+#include "backends/microvm/monitor_process.h"
 #include "backends/microvm/monitor_program.h"
 #include "lib/async/child.h"
 #include "lib/async/fd_stream.h"
@@ -102,7 +103,7 @@ std::string probe(const ProbeCommand& command) {
     return failure.what();
   }
   if (guest_spoke(text)) return "";
-  std::string words = base::last_lines(base::trim(base::printable(text)), 3);
+  std::string words = last_words(text, 3);
   return (in_time ? "the monitor ended before a probe guest ran"
                   : "a probe guest did not run within " + base::human(limit)) +
          (words.empty() ? " (no output)" : ": " + words);

@@ -25,6 +25,8 @@ struct Ending {
   std::string said;        ///< the end of its output and its log
   std::string told;        ///< why we have ended it ourselves, "" if we have not
 };
+/// The last lines of a monitor's output, safe for a terminal. Pure.
+std::string last_words(std::string_view said, std::size_t lines);
 /// "the guest powered off", "Firecracker exited with code 148 (a seccomp violation): ...". Pure.
 Gone explain(const Ending& ending);
 
