@@ -75,6 +75,14 @@ int memory_of(const json& config) {
   return static_cast<int>(bytes >> 20);
 }
 
+// What a guest boots that restarts in place; others are not given an initrd, which costs time.
+void place_payload(json& config, const Launch& launch) {
+  config["payload"] = {
+      {"kernel", launch.kernel.string()},
+      {"cmdline", launch.cmdline},
+      {"initramfs", launch.initrd.empty() ? json(nullptr) : json(launch.initrd.string())}};
+}
+
 MemoryMode place_memory(json& config, const fs::path& dir, MemoryMode wanted) {
   auto memory = config.find("memory");
   json* zones = memory != config.end() && memory->is_object() ? list_of(*memory, "zones") : nullptr;
@@ -108,6 +116,7 @@ RestoredConfig restored_config(const std::string& saved, const fs::path& dir,
   if (vsock == edited.end() || !vsock->is_object())
     throw unfit(dir, "has no vsock, by which attest would reach the guest");
   (*vsock)["socket"] = (launch.work_dir / vsock_socket).string();
+  place_payload(edited, launch);
   edited["serial"] = serial_part(config, launch);
   place_disks(edited, dir, launch);
   place_nics(edited, dir, config, network);

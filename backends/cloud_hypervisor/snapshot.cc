@@ -129,7 +129,7 @@ Task<void> Running::load(Self self, fs::path dir, RestoreSpans* spans, Deadline 
   auto wanted = self->wanted_mode(&why);
   auto files = [site, dir, wanted] {
     site->parts.drives.load_from(dir);
-    site->finish();
+    if (site->context.config.allow_reboot) site->finish();
     auto saved = base::try_read_file(dir / "config.json");
     if (!saved)
       throw Error(Error::Kind::usage, "the snapshot '" + dir.string() + "' has no config.json")

@@ -22,6 +22,8 @@ json saved() {
     "disks": [{"path": "/old/root.erofs", "readonly": true, "id": "root", "image_type": "Raw"},
               {"path": "/old/disk1.raw", "readonly": false, "id": "disk1", "image_type": "Raw"}],
     "net": [{"tap": null, "mac": "52:54:00:12:01:02", "id": "net1", "fds": [-1]}],
+    "payload": {"firmware": null, "kernel": "/images/vmlinux", "cmdline": "old", "initramfs":
+                "/old/initrd"},
     "serial": {"file": null, "mode": "Socket", "socket": "/old/serial.sock"},
     "console": {"file": null, "mode": "Off"},
     "vsock": {"cid": 3, "socket": "/old/vsock", "id": "_vsock5"},
@@ -35,7 +37,7 @@ struct Clone {
                 .work_dir = "/run/two",
                 .kernel = "/images/vmlinux",
                 .initrd = "/run/two/initrd",
-                .cmdline = "",
+                .cmdline = "new",
                 .drives = {{.id = "root", .file = "/images/root.erofs", .read_only = true},
                            {.id = "disk1", .file = "/run/two/disk1.raw"}}};
   std::vector<NetworkAttachment> network{
@@ -52,11 +54,19 @@ TEST(RestoredConfigTest, PlacesWhatIsTheClonesOwnAndLeavesTheDevicesAsTheyAre) {
   auto expected = saved();
   expected["disks"][0]["path"] = "/images/root.erofs";
   expected["disks"][1]["path"] = "/run/two/disk1.raw";
+  expected["payload"] = {
+      {"kernel", "/images/vmlinux"}, {"cmdline", "new"}, {"initramfs", "/run/two/initrd"}};
   expected["vsock"]["socket"] = "/run/two/vsock";
   expected["serial"] = {{"mode", "Socket"}, {"socket", "/run/two/serial.sock"}};
   EXPECT_EQ(json::parse(restored.json), expected);
   EXPECT_EQ(restored.mode, MemoryMode::copy);
   EXPECT_EQ(restored.memory_mb, 640) << "what was plugged in is there, too";
+}
+
+TEST(RestoredConfigTest, NamesNoInitrdWhereNoneWasMade) {
+  Clone clone;
+  clone.launch.initrd.clear();
+  EXPECT_TRUE(json::parse(clone.edit(saved()).json)["payload"]["initramfs"].is_null());
 }
 
 TEST(RestoredConfigTest, GivesTapsByNameToAMachineThatWasSavedWithDescriptors) {
