@@ -2,6 +2,7 @@
 #pragma once
 #include "attest/command.h"
 #include "attest/process.h"
+#include "attest/screenshot.h"
 
 #include <chrono>
 #include <filesystem>
@@ -157,6 +158,16 @@ class Machine {
                               Here here = Here::current());
   /// The names of all X windows of display :0, top-level and below. Needs xwininfo.
   std::vector<std::string> get_window_names(Here here = Here::current());
+
+  /// Takes a picture of what the machine shows with a tool in the machine, so on every backend, and
+  /// brings it to `path` as a PNG file: a relative one is below attest::artifact_dir(). What is
+  /// there is replaced, missing directories are made. Returns where it is. Throws
+  /// Error{unsupported} naming what is missing (the tool with its package, a framebuffer, an X
+  /// server, a compositor), Error{guest} if the tool fails, Error{host} if it cannot be written.
+  ///     web.guest_screenshot("login.png", {.method = ScreenshotMethod::x11, .display = ":1"});
+  std::filesystem::path guest_screenshot(const std::filesystem::path& path,
+                                         GuestScreenshotOptions options = {},
+                                         Here here = Here::current());
 
   // ---- systemd ------------------------------------------------------------------------
 
