@@ -30,4 +30,4 @@ class Contract : public TestOn {
 }  // namespace attest
 
 #define ATTEST_CONTRACT_BACKENDS \
-  attest::backends("firecracker", "loopback", "nspawn", "qemu", "ssh"), attest::BackendName()
+  attest::backends("cloud_hypervisor", "firecracker", "loopback", "nspawn", "qemu", "ssh"), attest::BackendName()

@@ -88,11 +88,11 @@ void complete(json& config) {
   if (!config.contains("cpus") || config["cpus"].is_null())
     config["cpus"] = {{"boot_vcpus", 1}, {"max_vcpus", 1}};
   check("cpus", config["cpus"].is_object() && config["cpus"].contains("boot_vcpus") &&
-                    config["cpus"]["boot_vcpus"].is_number_unsigned());
+                    config["cpus"]["boot_vcpus"].is_number_integer());
   if (!config.contains("memory") || config["memory"].is_null())
     config["memory"] = {{"size", 512ull << 20}};
   check("memory", config["memory"].is_object() && config["memory"].contains("size") &&
-                      config["memory"]["size"].is_number_unsigned());
+                      config["memory"]["size"].is_number_integer());
   for (auto [key, prefix] :
        {std::pair("disks", "_disk"), std::pair("net", "_net"), std::pair("pmem", "_pmem")})
     if (config.contains(key) && config[key].is_array())
