@@ -45,7 +45,14 @@ Task<void> Running::save_steps(Self self, fs::path dir, Deadline deadline) {
   if (self->dial_) self->dial_->forget();
   if (!failure) ++self->connections_;
   self->changed_.pulse();
-  co_await api->call(resume_request(), Deadline::after(patience_with_resume));
+  auto process = self->process_;
+  try {
+    co_await api->call(resume_request(), Deadline::after(patience_with_resume));
+  } catch (const Error& error) {
+    // A guest that stands still for ever would only make all that follows late.
+    process->end_with(std::string("it could not go on after it was saved: ") + error.what(), false);
+    throw;
+  }
   if (failure) std::rethrow_exception(failure);
 }
 
