@@ -90,6 +90,7 @@ Parts find_parts(const BackendContext& context, const PartsOptions& options) {
   choose_kernel(parts, context, options);
   if (parts.image && !parts.image->root.empty())
     parts.drives.add_root(parts.image->root, parts.image->root_format);
+  if (parts.image && !parts.image->store.empty()) parts.drives.add_store(parts.image->store);
   for (auto [key, given] : {std::pair{"files", !config.files.empty()},
                             std::pair{"credentials", !config.credentials.empty()}})
     if (given && !takes_seed(context, parts))

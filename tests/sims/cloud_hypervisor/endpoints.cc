@@ -53,8 +53,11 @@ Task<HttpReply> Monitor::handle(HttpRequest request) {
         throw Refusal(400, {"Failed to deserialize the HTTP request body", "it is not JSON"});
     }
     // The original ignores what it does not know: a typo would be silent.
+    json described = body;
+    // Code has them, the description has not.
+    if (name == "vm.restore" && described.is_object()) described.erase("net_fds");
     auto problem =
-        spec_.problem(request.method, "/" + name, request.body.empty() ? nullptr : &body);
+        spec_.problem(request.method, "/" + name, request.body.empty() ? nullptr : &described);
     if (!problem.empty()) throw Refusal(400, {"not as the API's description has it", problem});
     auto answer = co_await serve(request.method, name, std::move(body), std::move(request.fds));
     if (!answer.is_null()) {

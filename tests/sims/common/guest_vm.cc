@@ -247,7 +247,19 @@ Task<void> GuestVm::pause() {
 
 Task<void> GuestVm::resume() {
   auto impl = impl_;
-  co_await Impl::command(impl, "cont", json());
+  // QEMU tells of a migration's end a moment before it can go on (7.2: "not finalized yet").
+  for (auto end = Deadline::after(patience);;) {
+    std::string refusal;
+    try {
+      co_await Impl::command(impl, "cont", json());
+      break;
+    } catch (const Error& refused) {
+      refusal = refused.what();
+      if (end.passed() || refusal.find("not finalized") == refusal.npos) throw;
+    }
+    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(2));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
   impl->running = true;
   impl->last_state.clear();
 }
