@@ -71,7 +71,7 @@ suites() {
 	say "running the suites: $*"
 	chosen=
 	for suite in "$@"; do chosen="$chosen --suite $suite"; done
-	run_tests "$label" 1500 $chosen
+	run_tests "$label" 2400 $chosen
 }
 
 guest() {

@@ -1,5 +1,6 @@
-// A container, a virtual machine and the test process on one VLAN; what it is made of is given by
-// --attest_set=network.realisation=process|kernel.
+// A container, a virtual machine, a microVM and the test process on one VLAN; what it is made of is
+// given by --attest_set=network.realisation=process|kernel, and which monitor runs the microVM by
+// --attest_set=machines.wee.backend=firecracker|cloud_hypervisor.
 #include "host_page.h"
 
 #include <attest/gtest.h>
@@ -20,6 +21,8 @@ class Mixed : public attest::Test {
     attest::Config made;
     made.machines["box"].backend = "nspawn";
     made.machines["vm"].backend = "qemu";
+    made.machines["wee"].backend = "firecracker";
+    made.machines["wee"].memory_mb = 256;
     return made;
   }
 };
@@ -44,6 +47,22 @@ TEST_F(Mixed, AContainerAndAVirtualMachineShareAVlan) {
   EXPECT_THAT(box.succeed("curl -sf http://vm"), HasSubstr("Welcome to nginx"));
   box.wait_until_succeeds("ping -c1 -W5 2001:db8:1::2");
   vm.wait_until_succeeds("ping -c1 -W5 box");
+
+  attest::subtest("a microVM, whose guest leaves segments and checksums to others", [&] {
+    auto& wee = machine("wee");
+    wee.wait_for_open_port(80);
+    auto sum =
+        wee.succeed("cd /var/www/html; head -c 20000000 /dev/urandom >large; sha256sum large");
+    for (auto* other : {&box, &vm})
+      EXPECT_EQ(other->succeed("cd /tmp; curl -sf http://wee/large >large; sha256sum large"), sum);
+    vm.succeed("mv /tmp/large /var/www/html");
+    EXPECT_EQ(wee.succeed("cd /tmp; curl -sf http://vm/large >large; sha256sum large"), sum);
+    EXPECT_THAT(attest::fakes::host_page(wee.forward_port(0, 80)), HasSubstr("Welcome to nginx"));
+    auto cut = network().isolate("wee");
+    box.fail("curl -s --connect-timeout 2 http://wee");
+    cut.heal();
+    box.wait_until_succeeds("curl -sf --connect-timeout 2 http://wee", {.timeout = 60s});
+  });
 
   attest::subtest("a partition cuts them off from each other", [&] {
     auto split = network().partition({"box"}, {"vm"});
