@@ -56,7 +56,7 @@ export CCACHE_DIR="${CCACHE_DIR:-$cache/ccache}" CCACHE_BASEDIR="$root" CCACHE_N
 if [ "$quick" ]; then
 	suites plain '' tree unit contract
 else
-	suites plain '' tree contract container vm kvm fault slow
+	suites plain '' tree contract container vm kvm vmm-api fault slow
 	sanitizers
 	fuzzing
 	texts

@@ -41,6 +41,7 @@ void Running::launch() {
   spec.monitor = "Cloud Hypervisor";
   spec.child.argv = command_line(context.config, site_->launch);
   spec.child.cwd = context.work_dir;
+  spec.child.own_session = true;
   // It listens before the monitor is there: the first connection waits in the backlog.
   auto api = site_->in_work_dir(api_socket).string();
   spec.child.fds.emplace(api_fd, base::listen_unix(api));

@@ -55,6 +55,7 @@ void Running::launch() {
   spec.monitor = "Firecracker";
   spec.child.argv = command_line(context.config, site_->launch);
   spec.child.cwd = context.work_dir;
+  spec.child.own_session = true;
   spec.stdout_is_console = !serial;
   spec.log = site_->in_work_dir(log_file);
   spec.code_words = exit_words;

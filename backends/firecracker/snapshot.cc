@@ -87,6 +87,8 @@ Task<void> Running::load(Self self, fs::path dir, RestoreSpans* spans, Deadline 
 
 Task<RestoreSpans> Running::restore(Self self, fs::path dir, Deadline deadline) {
   RestoreSpans spans;
+  if (auto notice = microvm::slow_restore_notice(); !notice.empty())
+    self->site_->context.say(notice);
   self->launch();
   auto process = self->process_;
   co_await microvm::starting(process, load(self, dir, &spans, deadline));

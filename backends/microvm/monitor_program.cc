@@ -6,12 +6,15 @@
 #include "lib/base/text.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -122,6 +125,16 @@ Version monitor_version(const std::string& program) {
                                        base::printable(base::trim(printed)) + "'")
         .hint("check which program that is");
   return known[which] = *version;
+}
+
+std::string slow_restore_notice() {
+  static std::atomic<bool> told = false;
+  struct statfs found{};
+  if (::statfs("/sys/fs/cgroup", &found) != 0 || found.f_type == CGROUP2_SUPER_MAGIC) return "";
+  if (told.exchange(true)) return "";
+  return "this host has cgroup v1, with which KVM is slow to restore machines: boot it with cgroup "
+         "v2 "
+         "(systemd.unified_cgroup_hierarchy=1), or mount v1 with favordynmods";
 }
 
 Task<Version> monitor_version_async(std::string program) {

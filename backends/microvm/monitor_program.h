@@ -41,6 +41,11 @@ Version monitor_version(const std::string& program);
 /// The same for a coroutine.
 Task<Version> monitor_version_async(std::string program);
 
+/// Why restores are slow on this host, once in a process, then ""; also where nothing makes them
+/// so. With cgroup v1 KVM attaches a thread to each of a machine's cgroups at its first run, which
+/// takes tens of milliseconds (documented by Firecracker, docs/prod-host-setup.md and issue 2129).
+std::string slow_restore_notice();
+
 /// Makes the command that boots `kernel`, whose console must be on stdout; `dir` is for files.
 using ProbeCommand = std::function<std::vector<std::string>(const std::filesystem::path& dir,
                                                             const std::filesystem::path& kernel)>;

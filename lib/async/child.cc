@@ -42,7 +42,7 @@ struct Hook {
                                     const char* const*&) const {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == -1) return failure();
     if (::getppid() != parent) return {ESRCH, process::system_category()};
-    if (::setpgid(0, 0) == -1) return failure();
+    if ((spec->own_session ? ::setsid() : ::setpgid(0, 0)) == -1) return failure();
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -28,6 +28,7 @@ struct ChildSpec {
   /// Descriptors for the child by the number it sees. 0, 1 and 2 default to /dev/null: a child
   /// that inherited the test's stdout would keep a CI's pipe open for ever. All others are closed.
   std::map<int, base::Fd> fds;
+  bool own_session = false;  ///< for programs that would end with our terminal (SIGHUP)
 };
 
 /// A running process in a process group of its own, which the kernel kills when our loop
