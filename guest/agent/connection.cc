@@ -27,12 +27,12 @@ constexpr std::size_t outbox_full = 1 << 20;
 constexpr std::size_t most_read = 128 << 10, port_piece = 16 << 10;
 constexpr auto restart_silence = std::chrono::milliseconds(200);
 
-std::string greeting() {
+std::string greeting(std::string_view asked) {
   utsname name{};
   uname(&name);
   auto boot = read_small_file("/proc/sys/kernel/random/boot_id", 64).value_or("none");
   while (!boot.empty() && boot.back() == '\n') boot.pop_back();
-  return proto::agent_greeting(name.machine, boot);
+  return proto::agent_greeting(name.machine, boot, asked);
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ Connection::Connection(Services services, int in, int out, std::function<void(in
       flush();
     });
   }
-  greet();
+  send(greeting({}));
 }
 
 Connection::~Connection() {
@@ -62,8 +62,6 @@ Connection::~Connection() {
   if (out_ != in_) services_.loop.forget(out_);
   end_session();
 }
-
-void Connection::greet() { send(greeting()); }
 
 void Connection::on_input(std::uint32_t events) {
   if (closed_) return;
@@ -120,7 +118,6 @@ void Connection::take_frames() {
       fail(0, "protocol", decoder_.broken());
       end_session();
       nonce_.clear();
-      greeting_open_ = true;  // the error has said it
       decoder_.start_over();
     } else if (decoder_.begins_anew()) {
       decoder_.restart();
@@ -133,21 +130,18 @@ void Connection::take_frames() {
 
 void Connection::meet() {
   met_ = true;
-  const auto& nonce = decoder_.greeting().nonce;
-  const bool repeated = !nonce.empty() && nonce == nonce_;
-  if (!repeated) end_session();
-  nonce_ = nonce;
-  // Somebody new on a channel whose end was never seen: it needs a greeting, too.
-  if (!repeated && !greeting_open_) {
-    greet();
-    greeting_open_ = true;
-  } else {
-    greeting_open_ = false;
-  }
+  const auto& line = decoder_.greeting();
+  // Sent again because we are slow.
+  const auto& last = line.asks ? asked_ : nonce_;
+  if (!line.nonce.empty() && line.nonce == last) return;
+  end_session();
+  nonce_ = line.asks ? "" : line.nonce;
+  if (!line.asks) return;
+  asked_ = line.nonce;
+  send(greeting(asked_));
 }
 
 void Connection::handle(const AgentFrame& frame) {
-  greeting_open_ = false;
   auto found = streams_.find(frame.stream);
   const bool live = found != streams_.end() && !found->second->over();
   switch (static_cast<AgentFrameType>(frame.type)) {

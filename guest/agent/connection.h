@@ -36,7 +36,6 @@ class Connection {
  private:
   class Stream;
 
-  void greet();
   void on_input(std::uint32_t events);
   void read_some();
   void take_frames();
@@ -66,9 +65,9 @@ class Connection {
   std::function<void(int)> closed_callback_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what runs later
   proto::AgentDecoder decoder_{proto::AgentDecoder::Expect::hello};
-  std::string nonce_;          // of the session under way; "" while none is
-  bool met_ = false;           // the hello that the decoder has found has been dealt with
-  bool greeting_open_ = true;  // a greeting has been sent that no hello has answered
+  std::string nonce_;  // of the session under way; "" while none is
+  std::string asked_;  // of the question that was answered last
+  bool met_ = false;   // the first line that the decoder has found has been dealt with
   Loop::Timer restart_timer_ = 0;
   std::string outbox_;
   std::size_t sent_ = 0;  // bytes of outbox_ that are gone

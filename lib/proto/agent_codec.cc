@@ -12,6 +12,7 @@ constexpr std::size_t longest_line = 512;
 constexpr std::size_t usual_memory = 4 * agent_data_limit;
 constexpr std::string_view agent_word = "ATTEST-AGENT/";
 constexpr std::string_view host_word = "ATTEST-HOST/";
+constexpr std::string_view question_word = "ask";
 
 void put32(std::string& to, std::uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) to += static_cast<char>(value >> shift & 0xff);
@@ -49,15 +50,23 @@ std::optional<AgentGreeting> parse_line(std::string_view line, AgentDecoder::Exp
   auto space = line.find(' ');
   auto version = number_of<int>(line.substr(0, space));
   if (!version) return std::nullopt;
-  AgentGreeting greeting{*version, "", "", ""};
+  AgentGreeting greeting{.version = *version};
   while (space != std::string_view::npos) {
     line.remove_prefix(space + 1);
     space = line.find(' ');
     auto part = line.substr(0, space);
     if (!is_word(part)) return std::nullopt;
-    if (expect == AgentDecoder::Expect::hello && greeting.nonce.empty()) greeting.nonce = part;
+    if (expect == AgentDecoder::Expect::hello) {
+      if (greeting.nonce.empty()) {
+        greeting.nonce = part;
+      } else if (part == question_word) {
+        greeting.asks = true;
+      }
+      continue;
+    }
     if (part.starts_with("machine=")) greeting.machine = part.substr(8);
     if (part.starts_with("boot=")) greeting.boot_id = part.substr(5);
+    if (part.starts_with("asked=")) greeting.nonce = part.substr(6);
   }
   return greeting;
 }
@@ -171,15 +180,21 @@ std::string agent_window_frame(std::uint32_t stream, std::uint32_t credit) {
   return agent_frame(AgentFrameType::window, stream, number);
 }
 
-std::string agent_greeting(std::string_view machine, std::string_view boot_id) {
+std::string agent_greeting(std::string_view machine, std::string_view boot_id,
+                           std::string_view asked) {
   // The line end before it keeps it whole for people when a console's text comes first.
   return "\n" + std::string(agent_word) + std::to_string(agent_version) +
-         " machine=" + std::string(machine) + " boot=" + std::string(boot_id) + "\n";
+         " machine=" + std::string(machine) + " boot=" + std::string(boot_id) +
+         (asked.empty() ? "" : " asked=" + std::string(asked)) + "\n";
 }
 
 std::string agent_hello(std::string_view nonce) {
   return "\n" + std::string(host_word) + std::to_string(agent_version) + " " + std::string(nonce) +
          "\n";
+}
+
+std::string agent_question(std::string_view nonce) {
+  return agent_hello(std::string(nonce) + " " + std::string(question_word));
 }
 
 void AgentDecoder::feed(std::string_view bytes) {

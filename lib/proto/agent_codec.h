@@ -93,17 +93,22 @@ std::string agent_data_head(std::uint32_t stream, std::uint8_t channel, std::siz
 std::string agent_end(std::uint32_t stream, std::uint8_t channel);
 std::string agent_window_frame(std::uint32_t stream, std::uint32_t credit);
 
-/// The agent's first line: "ATTEST-AGENT/1 <fields as name=value words>\n".
-std::string agent_greeting(std::string_view machine, std::string_view boot_id);
+/// The agent's first line: "ATTEST-AGENT/1 <fields as name=value words>\n". `asked` is the nonce of
+/// the question that it answers, if one does.
+std::string agent_greeting(std::string_view machine, std::string_view boot_id,
+                           std::string_view asked = {});
 /// The host's first line, answered by nothing: "ATTEST-HOST/1 <nonce>\n".
 std::string agent_hello(std::string_view nonce);
+/// Asks a silent agent to greet: "ATTEST-HOST/1 <nonce> ask\n".
+std::string agent_question(std::string_view nonce);
 
 /// What the greeting says.
 struct AgentGreeting {
   int version = 0;
   std::string machine;  ///< "x86_64"
   std::string boot_id;  ///< the kernel's random id of this boot
-  std::string nonce;    ///< of a hello
+  std::string nonce;    ///< of a hello or a question; in a greeting that of the question
+  bool asks = false;    ///< it is no hello but a question
   bool operator==(const AgentGreeting&) const = default;
 };
 
@@ -122,7 +127,7 @@ class AgentDecoder {
   void filled(std::size_t count);
   /// True once the first line has come; frames follow it.
   bool greeted() const noexcept { return greeted_; }
-  /// Valid once greeted; for Expect::hello only the version and the nonce are set.
+  /// Valid once greeted; for Expect::hello only the version, the nonce and `asks`.
   const AgentGreeting& greeting() const noexcept { return greeting_; }
   /// The next whole frame, or nullopt until more bytes come. Never after broken().
   std::optional<AgentFrame> next();

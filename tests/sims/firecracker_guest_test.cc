@@ -241,6 +241,9 @@ TEST_F(SimFirecrackerGuest, RunsFromAConfigFileAndStaysWhenTheGuestIsOff) {
   greeted(monitor.dialled.accept());
   EXPECT_FALSE(fs::exists(path("a.api")));
   auto shell = monitor.shell();
+  // While it boots something may hold the kernel's console, and the last line waits for it for
+  // ever.
+  shell.send("systemctl is-system-running --wait\n");
   shell.send("echo the console is here >/dev/ttyS0; poweroff -f\n");
   // Nothing ends: only the console tells that the kernel has come to its end.
   std::string output;

@@ -2,6 +2,7 @@
 
 #include "lib/async/within.h"
 #include "lib/base/text.h"
+#include "lib/proto/agent_codec.h"
 #include "lib/proto/shell.h"
 #include "tests/sims/common/socket.h"
 #include "tests/sims/common/trace.h"
@@ -15,11 +16,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto dial_interval = 50ms;    ///< as the agent does it
-constexpr auto hello_interval = 500ms;  ///< as guest/agent/PROTOCOL.md has it
+constexpr auto dial_interval = 50ms;  ///< as the agent does it
+constexpr auto question_interval = 500ms;
 constexpr std::size_t most_pending = 64 << 10;
-constexpr std::string_view hello_word = "\nATTEST-HOST/1 ";
-constexpr std::size_t nonce_digits = 16;
 
 Task<void> sleep(std::chrono::nanoseconds span) {
   asio::steady_timer timer(co_await asio::this_coro::executor, span);
@@ -39,7 +38,7 @@ const std::vector<VsockPortRule>& vsock_port_rules() {
 }
 
 VsockPort::VsockPort(asio::any_io_executor loop, VsockPortRule rule, Place place)
-    : loop_(loop), rule_(std::move(rule)), place_(std::move(place)), changed_(loop) {}
+    : loop_(loop), rule_(std::move(rule)), place_(std::move(place)), changed_(loop), said_(loop) {}
 
 void VsockPort::start() {
   auto self = shared_from_this();
@@ -61,6 +60,7 @@ Task<void> VsockPort::run(Self self) {
     if (self->rule_.agent) {
       self->heard_ = false;
       self->pending_.clear();
+      self->asked_ = ask ? base::random_hex(8) : "";
       if (ask) asio::co_spawn(self->loop_, ask_to_greet(self, channel), [](std::exception_ptr) {});
     }
     self->changed_.pulse();
@@ -85,6 +85,11 @@ Task<void> VsockPort::read_channel(Self self, std::shared_ptr<Descriptor> channe
     auto [failure, count] =
         co_await channel->async_read_some(asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
     if (failure) co_return;
+    if (self->peer_ready_ && !self->rule_.agent) {
+      self->outbox_.append(bytes.data(), count);
+      self->said_.pulse();
+      continue;
+    }
     if (self->peer_ready_) {
       auto peer = self->peer_;
       co_await asio::async_write(*peer, asio::buffer(bytes.data(), count),
@@ -93,9 +98,9 @@ Task<void> VsockPort::read_channel(Self self, std::shared_ptr<Descriptor> channe
       continue;
     }
     self->pending_.append(bytes.data(), count);
-    if (auto banner = self->pending_.rfind(self->rule_.banner);
-        banner != std::string::npos && !self->peer_) {
+    if (auto banner = self->banner(); banner != std::string::npos && !self->peer_) {
       self->pending_.erase(0, banner);
+      self->asked_.clear();
       self->heard_ = true;
       self->changed_.pulse();
     }
@@ -104,14 +109,20 @@ Task<void> VsockPort::read_channel(Self self, std::shared_ptr<Descriptor> channe
   }
 }
 
+// Where the pending bytes have what they must begin with; npos before that has come.
+std::size_t VsockPort::banner() const {
+  auto at = pending_.rfind(rule_.banner);
+  // What was meant for a host before ours does not count.
+  if (at == pending_.npos || asked_.empty()) return at;
+  return pending_.find(" asked=" + asked_ + "\n", at) == pending_.npos ? pending_.npos : at;
+}
+
 Task<void> VsockPort::ask_to_greet(Self self, std::shared_ptr<Descriptor> channel) {
-  // The same nonce each time: a slow guest that gets several greets once.
-  self->nonce_ = base::random_hex(nonce_digits / 2);
-  std::string hello = std::string(hello_word) + self->nonce_ + "\n";
+  std::string question = proto::agent_question(self->asked_);
   while (self->channel_ == channel && !self->heard_) {
     co_await self->place_.gate->open();
-    co_await asio::async_write(*channel, asio::buffer(hello), asio::use_awaitable);
-    co_await sleep(hello_interval);
+    co_await asio::async_write(*channel, asio::buffer(question), asio::use_awaitable);
+    co_await sleep(question_interval);
   }
 }
 
@@ -159,12 +170,22 @@ void VsockPort::take(std::shared_ptr<Descriptor> socket, std::string answer) {
                    if (self->peer_ != socket) return;
                    self->peer_.reset();
                    self->peer_ready_ = false;
+                   self->said_.pulse();
                    if (self->rule_.agent)
                      self->reset();  // so that it sees an end, too
                    else
                      self->pending_ = self->rule_.banner;
                    self->changed_.pulse();
                  });
+}
+
+Task<void> VsockPort::write_out(Self self, std::shared_ptr<Descriptor> peer) {
+  while (self->peer_ == peer) {
+    while (self->outbox_.empty() && self->peer_ == peer) co_await self->said_.next();
+    std::string bytes = std::exchange(self->outbox_, {});
+    co_await asio::async_write(*peer, asio::buffer(bytes), asio::use_awaitable);
+    trace(Passing::out, "vsock");
+  }
 }
 
 Task<void> VsockPort::serve_peer(Self self, std::shared_ptr<Descriptor> peer, std::string answer) {
@@ -176,17 +197,14 @@ Task<void> VsockPort::serve_peer(Self self, std::shared_ptr<Descriptor> peer, st
     trace(Passing::out, "vsock");
   } while (!self->pending_.empty());
   self->peer_ready_ = true;
+  self->outbox_.clear();
+  if (!self->rule_.agent)
+    asio::co_spawn(self->loop_, write_out(self, peer), [](std::exception_ptr) {});
   std::array<char, 65536> bytes;
   for (;;) {
     co_await self->place_.gate->open();
     std::size_t count = co_await peer->async_read_some(asio::buffer(bytes), asio::use_awaitable);
     trace(Passing::in, "vsock");
-    // The agent may have taken our hello for its host's; another one would make it greet again, as
-    // if it had restarted.
-    std::string_view head(bytes.data(), count);
-    if (auto nonce = std::exchange(self->nonce_, {});
-        !nonce.empty() && head.starts_with(hello_word) && count >= hello_word.size() + nonce_digits)
-      std::copy(nonce.begin(), nonce.end(), bytes.begin() + hello_word.size());
     co_await self->place_.gate->open();
     auto channel = self->channel_;
     if (!channel) co_return;

@@ -67,17 +67,20 @@ class VsockPort : public std::enable_shared_from_this<VsockPort> {
   using Self = std::shared_ptr<VsockPort>;
   static Task<void> run(Self self);
   static Task<void> read_channel(Self self, std::shared_ptr<Descriptor> channel);
+  std::size_t banner() const;
   static Task<void> ask_to_greet(Self self, std::shared_ptr<Descriptor> channel);
   static Task<void> dial(Self self);
+  static Task<void> write_out(Self self, std::shared_ptr<Descriptor> peer);
   static Task<void> serve_peer(Self self, std::shared_ptr<Descriptor> peer, std::string answer);
   bool free() const noexcept { return heard_ && !peer_ && channel_; }
 
   asio::any_io_executor loop_;
   VsockPortRule rule_;
   Place place_;
-  async::Event changed_;
+  async::Event changed_, said_;
   std::shared_ptr<Descriptor> channel_, peer_;
-  std::string nonce_;    ///< of the hello that the agent was sent, unless its host has sent one
+  std::string asked_;    ///< of the question that the agent has not answered yet
+  std::string outbox_;   ///< for the host; a console that is not read at once loses output
   std::string pending_;  ///< said by the guest to nobody yet, from the banner on
   bool heard_ = false, peer_ready_ = false, stopped_ = false;
 };

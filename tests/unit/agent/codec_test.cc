@@ -47,7 +47,10 @@ TEST(AgentWire, IsWhatTheProtocolSays) {
   EXPECT_EQ(agent_window_frame(7, 0x10000), bytes({0, 0, 0, 4, 4, 0, 0, 0, 7, 0, 1, 0, 0}));
   EXPECT_EQ(AgentFields({{"op", "x"}}).encode(), bytes({0, 2, 'o', 'p', 0, 0, 0, 1, 'x'}));
   EXPECT_EQ(agent_greeting("x86_64", "id"), "\nATTEST-AGENT/1 machine=x86_64 boot=id\n");
+  EXPECT_EQ(agent_greeting("x86_64", "id", "0123"),
+            "\nATTEST-AGENT/1 machine=x86_64 boot=id asked=0123\n");
   EXPECT_EQ(agent_hello("0123"), "\nATTEST-HOST/1 0123\n");
+  EXPECT_EQ(agent_question("0123"), "\nATTEST-HOST/1 0123 ask\n");
 }
 
 TEST(AgentFieldsTest, KeepTheirOrderAndRepeat) {
@@ -91,7 +94,19 @@ TEST(AgentFrames, ComeOutHoweverTheyAreCut) {
     AgentDecoder decoder(Expect::hello);
     EXPECT_EQ(frames(decoder, all, piece), expected) << piece;
     EXPECT_EQ(decoder.greeting().nonce, "nonce");
+    EXPECT_FALSE(decoder.greeting().asks);
   }
+}
+
+TEST(AgentFrames, AQuestionAndItsAnswerNameEachOther) {
+  AgentDecoder agent(Expect::hello), host(Expect::greeting);
+  agent.feed(agent_question("0123"));
+  ASSERT_TRUE(agent.greeted());
+  EXPECT_EQ(agent.greeting().nonce, "0123");
+  EXPECT_TRUE(agent.greeting().asks);
+  host.feed(agent_greeting("m", "b", "0123"));
+  ASSERT_TRUE(host.greeted());
+  EXPECT_EQ(host.greeting(), (AgentGreeting{1, "m", "b", "0123"}));
 }
 
 TEST(AgentFrames, WaitForTheirRestAtEveryByte) {

@@ -121,28 +121,61 @@ TEST(AgentConnection, AFrameTooLongEndsAllUntilTheNextHello) {
   EXPECT_EQ(peer.shell("echo on").out(), "on\n");
 }
 
-TEST(AgentConnection, ASecondHelloEndsWhatTheFirstBeganAndIsGreeted) {
+TEST(AgentConnection, ASecondHelloEndsWhatTheFirstBegan) {
   Agent agent;
   Peer peer = agent.connect();
   for (const char* nonce : {"1111111111111111", "2222222222222222", "3333333333333333"}) {
     auto stream = peer.open(sleeping);
     const auto pid = pid_of(peer, stream);
     peer.hello(nonce);
-    peer.expect_greeting();
-    peer.hello(nonce);  // its answer changes nothing
     until_dead(pid);
+    EXPECT_EQ(peer.shell("echo on").out(), "on\n");
+    auto kept = peer.open(sleeping);
+    const auto other = pid_of(peer, kept);
+    peer.hello(nonce);  // changes nothing
+    EXPECT_EQ(peer.shell("kill -0 " + std::to_string(other) + " && echo on").out(), "on\n");
+  }
+}
+
+TEST(AgentConnection, AQuestionEndsWhatAHelloBeganAndIsGreetedOnce) {
+  Agent agent;
+  Peer peer = agent.connect();
+  for (const char* nonce : {"1111111111111111", "2222222222222222", "3333333333333333"}) {
+    auto stream = peer.open(sleeping);
+    const auto pid = pid_of(peer, stream);
+    peer.ask(nonce);
+    peer.expect_greeting();
+    EXPECT_EQ(peer.greeting().nonce, nonce);
+    until_dead(pid);
+    peer.ask(nonce);  // a slow guest reads several
+    peer.hello(nonce);
+    EXPECT_EQ(peer.shell("echo on").out(), "on\n");
+    peer.ask(nonce);
     EXPECT_EQ(peer.shell("echo on").out(), "on\n");
   }
 }
 
-TEST(AgentConnection, ASecondHelloIsHeardInTheMiddleOfAFrame) {
+TEST(AgentConnection, AQuestionIsAnsweredThoughAGreetingWaitsForItsHello) {
+  Agent agent;
+  Peer peer = agent.connect();
+  for (const char* nonce : {"1111111111111111", "2222222222222222"}) {
+    peer.ask(nonce);
+    peer.expect_greeting();
+    EXPECT_EQ(peer.greeting().nonce, nonce);
+  }
+  peer.hello("3333333333333333");
+  EXPECT_EQ(peer.shell("echo on").out(), "on\n");
+}
+
+TEST(AgentConnection, AQuestionIsHeardInTheMiddleOfAFrame) {
   Agent agent;
   Peer peer = agent.connect();
   auto stream = peer.open(sleeping);
   const auto pid = pid_of(peer, stream);
   peer.raw(proto::agent_frame(AgentFrameType::ping, 0, Bytes(5000, 'p')).substr(0, 3000));
-  peer.hello("1111111111111111");
+  peer.ask("1111111111111111");
   peer.expect_greeting();
+  peer.hello("2222222222222222");
   until_dead(pid);
   EXPECT_EQ(peer.shell("echo on").out(), "on\n");
 }

@@ -107,6 +107,8 @@ Peer::Peer(base::Fd in, base::Fd out, bool say_hello) : in_(std::move(in)), out_
 
 void Peer::hello(std::string_view nonce) { raw(proto::agent_hello(nonce)); }
 
+void Peer::ask(std::string_view nonce) { raw(proto::agent_question(nonce)); }
+
 void Peer::expect_greeting() {
   decoder_ = proto::AgentDecoder(proto::AgentDecoder::Expect::greeting);
   until([&] { return decoder_.greeted(); });

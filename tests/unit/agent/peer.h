@@ -72,7 +72,8 @@ class Peer {
 
   const proto::AgentGreeting& greeting() const { return decoder_.greeting(); }
   void hello(std::string_view nonce);
-  /// Expects another greeting, as after a second hello.
+  void ask(std::string_view nonce);
+  /// Expects another greeting, as after ask().
   void expect_greeting();
 
   /// Sends bytes as they are.
