@@ -111,8 +111,20 @@ Task<void> Machine::Impl::replace(std::shared_ptr<core::Running> run,
   run->replaced.set();
   condemn(*run, {.orderly = false, .cause = std::move(cause)});
   co_await run->watched.wait();
-  co_await meet(next, std::move(stream), deadline);
-  up = !next->doomed.is_set();
+  std::exception_ptr failure;
+  try {
+    co_await meet(next, std::move(stream), deadline);
+    up = !next->doomed.is_set();
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // Nobody can speak to it any more.
+  condemn(*next, {.orderly = false, .cause = "it did not answer after it was saved"});
+  backend_->kill();
+  if (next->watching) co_await next->watched.wait();
+  running_.reset();
+  std::rethrow_exception(failure);
 }
 
 Task<Machine::Impl::From> Machine::Impl::look_at_snapshot(fs::path dir) {

@@ -111,6 +111,7 @@ class FakeBackend final : public Backend, public LinkControl, public Snapshotter
     if (behaviour_.save_error) throw *behaviour_.save_error;
     if (behaviour_.keeps_stream) co_return nullptr;
     auto [stream, spec] = shell();
+    if (behaviour_.deaf_after_save) spec.argv = {"sleep", "infinity"};
     later_shells_.push_back(std::make_unique<async::Child>(context_.loop, std::move(spec)));
     co_return std::move(stream);
   }

@@ -21,6 +21,7 @@ struct Behaviour {
   bool has_links = false;           ///< it has LinkControl
   bool has_snapshots = false;       ///< it has Snapshotter; it saves one file, "memory"
   bool keeps_stream = false;        ///< its connection survives save()
+  bool deaf_after_save = false;     ///< nobody greets on the connection that save() returns
   bool save_hangs = false;          ///< save() heeds neither its deadline nor kill()
   std::optional<Error> save_error;  ///< save() throws this, with half a file written
   SnapshotFacts facts = {};         ///< of its Snapshotter

@@ -144,6 +144,17 @@ TEST_F(Snapshot, ADeathDuringTheSaveIsTheCause) {
   EXPECT_FALSE(folder());
 }
 
+TEST_F(Snapshot, AGuestThatDoesNotAnswerAfterwardsIsEndedAndStartedAgain) {
+  make_one({.deaf_after_save = true});
+  machine("web").start();
+  auto text = error_of([&] { machine("web").snapshot_create(saved, {.timeout = 1s}); });
+  EXPECT_THAT(text, HasSubstr("did not greet"));
+  EXPECT_FALSE(machine("web").is_up());
+  EXPECT_FALSE(fs::exists(saved));
+  EXPECT_EQ(machine("web").succeed("echo again"), "again\n");
+  EXPECT_EQ(fakes.boots("web"), 2);
+}
+
 TEST_F(Snapshot, OfABackendWithoutThePowerIsRefused) {
   make({"web"});
   auto text = error_of(Error::Kind::unsupported, [&] { save(); });
