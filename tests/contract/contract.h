@@ -29,5 +29,6 @@ class Contract : public TestOn {
 
 }  // namespace attest
 
-#define ATTEST_CONTRACT_BACKENDS \
-  attest::backends("cloud_hypervisor", "firecracker", "loopback", "nspawn", "qemu", "ssh"), attest::BackendName()
+#define ATTEST_CONTRACT_BACKENDS                                                            \
+  attest::backends("cloud_hypervisor", "firecracker", "loopback", "nspawn", "qemu", "ssh"), \
+      attest::BackendName()

@@ -230,6 +230,28 @@ TEST_P(VmmApi, AFullDiskWhileItSavesIsRefusedAndTheGuestGoesOn) {
   EXPECT_EQ(state(), "Running");
 }
 
+// 100 of them with ATTEST_CAMPAIGN=full.
+TEST_P(VmmApi, ManyClonesRunFromOneSnapshotAtOnce) {
+  start(dir_.path() / "one");
+  boot();
+  pause();
+  save(dir_.path() / "saved");
+  const char* campaign = std::getenv("ATTEST_CAMPAIGN");
+  int count = campaign && std::string(campaign) == "full" ? 100 : 10;
+  std::vector<std::shared_ptr<microvm::MonitorProcess>> clones;
+  std::vector<std::unique_ptr<microvm::Api>> connections;
+  for (int i = 0; i < count; ++i) {
+    clones.push_back(std::exchange(process_, nullptr));
+    connections.push_back(std::move(api_));
+    start(dir_.path() / ("clone" + std::to_string(i)));
+    load(dir_.path() / "saved");
+    resume();
+    EXPECT_EQ(state(), "Running") << i;
+  }
+  for (auto& clone : clones) EXPECT_TRUE(clone->alive());
+  for (auto& clone : clones) clone->kill();
+}
+
 TEST_P(VmmApi, WorksWithFewDescriptors) {
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
