@@ -104,6 +104,7 @@ TEST_P(Snapshots, EndWhatWasUnderWayAndConnectAgain) {
     return command;
   };
   // Heavy writes meanwhile: what is saved is of one moment all the same.
+  web.execute("umount /data");
   web.succeed(
       "systemd-run --unit=writer sh -c 'while :; do dd if=/dev/urandom of=/dev/vdb bs=64k "
       "count=64 oflag=direct 2>/dev/null; done'");
