@@ -253,4 +253,14 @@ base::Fd Agent::connect_raw() {
 
 Peer Agent::connect(bool say_hello) { return Peer(connect_raw(), base::Fd(), say_hello); }
 
+pid_t pid_of(Peer& peer, std::uint32_t stream) {
+  peer.until([&] { return !peer[stream].events.empty(); });
+  return static_cast<pid_t>(peer[stream].events[0].number("pid").value());
+}
+
+void until_dead(pid_t pid) {
+  for (int i = 0; i < 500 && alive(pid); ++i) usleep(10'000);
+  if (alive(pid)) throw std::runtime_error("a command has outlived what should end it");
+}
+
 }  // namespace attest::agent_test

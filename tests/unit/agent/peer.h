@@ -148,4 +148,11 @@ std::string agent_path();
 /// True while a process (not a zombie) of that id is there.
 bool alive(pid_t pid);
 
+/// A command that ends only when it is ended.
+inline const AgentFields sleeping{{"op", "run"}, {"argv", "sleep"}, {"argv", "1000"}};
+/// The id of a run's process, as its first event tells it.
+pid_t pid_of(Peer& peer, std::uint32_t stream);
+/// Waits up to 5 s for that process to be gone.
+void until_dead(pid_t pid);
+
 }  // namespace attest::agent_test
