@@ -98,8 +98,9 @@ MemoryMode place_memory(json& config, const fs::path& dir, MemoryMode wanted) {
   if (wanted == MemoryMode::map)
     throw Error(Error::Kind::usage,
                 "the snapshot '" + dir.string() +
-                    "' cannot be mapped: its machine was not booted with 'restore' \"map\"")
-        .hint("make it again with a machine that was, or use another value of 'restore'");
+                    "' cannot be mapped: its machine was not booted with 'restore' \"map\", or had "
+                    "been restored itself")
+        .hint("make it again with a machine that was booted so, or use another value of 'restore'");
   // Saved by a clone: what it had mapped and changed is all in the snapshot.
   if (is_file) (*zone)["file"] = nullptr;
   return wanted;
