@@ -1,6 +1,6 @@
 // Does this monitor run a guest on this host? One is booted once, and the answer kept until the
 // host boots again.
-#include "backends/image/image.h"
+#include "backends/image/probe_answers.h"
 #include "backends/microvm/monitor_process.h"
 #include "backends/microvm/monitor_program.h"
 #include "lib/async/child.h"
@@ -13,10 +13,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include <array>
-#include <cstdio>
 #include <future>
-#include <map>
-#include <mutex>
 
 namespace attest::microvm {
 namespace {
@@ -26,36 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr auto limit = 5s;
 constexpr std::size_t most_output = 1 << 20;
-
-// The answers survive the process in one small file each, whose first lines are the question.
-class Answers {
- public:
-  explicit Answers(std::string question) : question_(std::move(question)) {
-    unsigned long long hash = 14695981039346656037ull;  // FNV-1a
-    for (unsigned char byte : question_) hash = (hash ^ byte) * 1099511628211ull;
-    char name[32];
-    std::snprintf(name, sizeof name, "%016llx", hash);
-    if (auto cache = image::cache_dir(); !cache.empty()) file_ = cache / "guest-probe" / name;
-  }
-  std::optional<std::string> find() const {
-    auto text = file_.empty() ? std::nullopt : base::try_read_file(file_);
-    if (!text || !text->starts_with(question_)) return std::nullopt;
-    return text->substr(question_.size());
-  }
-  // A cache that cannot be written costs a probe per run, nothing else: ignoring.
-  void keep(const std::string& answer) const {
-    if (file_.empty()) return;
-    try {
-      fs::create_directories(file_.parent_path());
-      base::write_file(file_, question_ + answer);
-    } catch (const std::exception&) {
-    }
-  }
-
- private:
-  std::string question_;
-  fs::path file_;
-};
 
 bool guest_spoke(const std::string& text) { return text.find(probe_words) != std::string::npos; }
 
@@ -166,21 +133,9 @@ std::string probe_kernel() {
   return file + code;
 }
 
-// Holding the lock while probing makes all machines share one probe.
 std::string why_no_guest(const std::string& program, const ProbeCommand& command) {
-  static std::mutex mutex;
-  static std::map<std::string, std::string> known;
-  std::lock_guard lock(mutex);
-  auto boot = base::try_read_file("/proc/sys/kernel/random/boot_id").value_or("\n");
-  std::string question = boot + file_identity(program) + "\n";
-  if (auto found = known.find(question); found != known.end()) return found->second;
-  Answers answers(question);
-  auto answer = answers.find();
-  if (!answer) {
-    answer = probe(command);
-    answers.keep(*answer);
-  }
-  return known[question] = *answer;
+  return image::probe_once("guest-probe", image::file_identity(program) + "\n",
+                           [&] { return probe(command); });
 }
 
 }  // namespace attest::microvm

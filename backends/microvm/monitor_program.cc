@@ -1,5 +1,6 @@
 #include "backends/microvm/monitor_program.h"
 
+#include "backends/image/probe_answers.h"
 #include "lib/async/aside.h"
 #include "lib/async/child.h"
 #include "lib/base/fd.h"
@@ -9,7 +10,6 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <spawn.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,14 +70,6 @@ std::string find_monitor(const std::string& configured, std::string_view standar
   return async::find_program(wanted_program(configured, standard, variable));
 }
 
-std::string file_identity(const std::filesystem::path& file) {
-  struct stat status{};
-  if (::stat(file.c_str(), &status) == -1) return file.string() + " (not there)";
-  return file.string() + " " + std::to_string(status.st_size) + " " +
-         std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec) +
-         " " + std::to_string(status.st_ino);
-}
-
 // Not an async::Child: this runs on any thread, before there is a loop.
 std::string ask_program(const std::string& program, const std::string& argument) {
   auto [ours, theirs] = base::make_pipe();
@@ -116,7 +108,7 @@ Version monitor_version(const std::string& program) {
   static std::mutex mutex;
   static std::map<std::string, Version> known;
   std::lock_guard lock(mutex);
-  std::string which = file_identity(program);
+  std::string which = image::file_identity(program);
   if (auto found = known.find(which); found != known.end()) return found->second;
   std::string printed = ask_program(program, "--version");
   auto version = parse_version(printed);

@@ -29,9 +29,6 @@ std::string wanted_program(const std::string& configured, std::string_view stand
 std::string find_monitor(const std::string& configured, std::string_view standard,
                          const char* variable);
 
-/// Which file exactly: path, size, time of change, inode. A rebuilt one is asked again.
-std::string file_identity(const std::filesystem::path& file);
-
 /// What `program` prints when it is called with `argument` only, on stdout and stderr. Blocks until
 /// it ends, 10 s at most. Thread-safe. Throws Error{host}.
 std::string ask_program(const std::string& program, const std::string& argument);
