@@ -16,6 +16,8 @@
 
 namespace attest::cloud_hypervisor {
 
+struct MonitorEvent;
+
 /// All calls happen on the loop thread. The coroutines are static and hold what they need.
 class Running : public std::enable_shared_from_this<Running> {
  public:
@@ -72,6 +74,8 @@ class Running : public std::enable_shared_from_this<Running> {
 
   static Task<void> read_events(std::weak_ptr<Running> owner, Process process,
                                 std::shared_ptr<Stream> events, bool reboots);
+  static void on_event(asio::any_io_executor loop, const Process& process,
+                       const MonitorEvent& event, bool reboots);
   static Task<void> end_when_halted(Process process, std::shared_ptr<microvm::Api> api);
   static Task<void> end_after(Process process, std::string cause);
   static Task<std::unique_ptr<Stream>> dialled(Self self, Deadline deadline);

@@ -46,8 +46,19 @@ microvm::MonitorProcess::Console Running::console_sink(
   };
 }
 
+void Running::on_event(asio::any_io_executor loop, const Process& process,
+                       const MonitorEvent& event, bool reboots) {
+  if (event.is("vm", "rebooting") && !reboots)
+    process->end_with("the guest rebooted, which ends it (allow_reboot is off)", true);
+  if (event.is("vm", "rebooted")) process->watch().clear();
+  if (event.is("guest", "panic"))
+    asio::co_spawn(loop, end_after(process, "the guest's kernel panicked"),
+                   [](std::exception_ptr) {});
+}
+
 Task<void> Running::read_events(std::weak_ptr<Running> owner, Process process,
                                 std::shared_ptr<Stream> events, bool reboots) {
+  auto loop = co_await asio::this_coro::executor;
   EventReader reader;
   std::array<char, 4096> buffer;
   std::string broken;
@@ -55,14 +66,7 @@ Task<void> Running::read_events(std::weak_ptr<Running> owner, Process process,
     while (std::size_t count = co_await events->read_some(buffer)) {
       reader.feed({buffer.data(), count});
       while (auto event = reader.next()) {
-        if (event->is("vm", "rebooting") && !reboots)
-          process->end_with("the guest rebooted, which ends it (allow_reboot is off)", true);
-        if (event->is("vm", "rebooted")) process->watch().clear();
-        if (event->is("guest", "panic")) {
-          auto loop = co_await asio::this_coro::executor;
-          asio::co_spawn(loop, end_after(process, "the guest's kernel panicked"),
-                         [](std::exception_ptr) {});
-        }
+        on_event(loop, process, *event, reboots);
         if (auto self = owner.lock()) self->changed_.pulse();
       }
     }
