@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -84,6 +85,15 @@ struct Seen {
   auto operator<=>(const Seen&) const = default;
 };
 
+// A file that was written a moment ago may be written again within the same tick of its clock: the
+// kernel's tick on most file systems, up to 2 s on those that keep no fractions of a second.
+bool is_fresh(const timespec& changed) {
+  using namespace std::chrono;
+  auto when = seconds(changed.tv_sec) + nanoseconds(changed.tv_nsec);
+  auto tick = changed.tv_nsec % 1'000'000 != 0 ? nanoseconds(50ms) : nanoseconds(2s);
+  return system_clock::now().time_since_epoch() - when < tick;
+}
+
 }  // namespace
 
 std::string checksum(std::string_view bytes) {
@@ -109,10 +119,7 @@ FileIdentity identify(const std::filesystem::path& path) {
     if (auto found = known.find(seen); found != known.end()) return found->second;
   }
   auto identity = read_whole(file, status.st_size, attempt);
-  // A file that was written a moment ago may be written again within the same tick of its clock.
-  struct timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  if (now.tv_sec - status.st_ctim.tv_sec < 2) return identity;
+  if (is_fresh(status.st_ctim)) return identity;
   std::lock_guard lock(mutex);
   known.emplace(seen, identity);
   return identity;

@@ -19,8 +19,8 @@ std::string checksum(std::string_view bytes);
 
 /// Reads the whole file; holes cost nothing, and are the same as zeros, so that a copy is the same
 /// whether it is sparse or not. Blocks: about 0.1 s for 1 GB that is in the host's cache. What this
-/// process has read once is not read again while its size, times and inode stay. Any thread. Throws
-/// Error{host} naming the file.
+/// process has read once, later than a moment after it was written, is not read again while its
+/// size, times and inode stay. Any thread. Throws Error{host} naming the file.
 FileIdentity identify(const std::filesystem::path& file);
 
 }  // namespace attest::base
