@@ -79,7 +79,7 @@ Task<void> Machine::Impl::reboot(std::optional<std::chrono::milliseconds> limit)
     bool same_process = false;
     if (asked && config.allow_reboot) same_process = co_await restarted(run, deadline);
     if (same_process) {
-      run->ready = false;
+      run->ready = run->was_ready = false;
       run->shared = false;
     } else if (asked) {
       co_await async::within(deadline, "waiting for its end", run->watched.wait());

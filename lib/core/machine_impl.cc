@@ -197,8 +197,9 @@ Task<std::shared_ptr<core::Running>> Machine::Impl::ready_guest() {
   auto deadline = fleet.limit(fleet.config.timeouts.boot);
   std::exception_ptr failure;
   try {
-    co_await async::unless(core::Running::doom(run),
-                           guest::wait_ready(*run->guest, config.ready, deadline));
+    if (!run->was_ready)
+      co_await async::unless(core::Running::doom(run),
+                             guest::wait_ready(*run->guest, config.ready, deadline));
     co_await async::unless(core::Running::doom(run), make_mounts(run, deadline));
     run->ready = true;
     co_return run;

@@ -90,6 +90,7 @@ Task<void> Machine::Impl::settle(std::shared_ptr<core::Running> run, From from,
     co_await async::unless(core::Running::doom(run),
                            run->guest->set_clock(std::chrono::system_clock::now(), deadline));
   co_await async::unless(core::Running::doom(run), rename_guest(run, from.saved, deadline));
+  run->was_ready = from.saved.ready >= config.ready;
   auto whole = std::chrono::steady_clock::now() - began;
   auto spans = snapshotter().restore_spans();
   fleet.setup.say(name, "restored in " + base::human(whole) + " from '" + from.dir.string() +

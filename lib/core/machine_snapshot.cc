@@ -25,18 +25,6 @@ std::string now_text() {
   return text;
 }
 
-std::string ready_text(Ready ready) {
-  switch (ready) {
-    case Ready::agent:
-      return "agent";
-    case Ready::basic:
-      return "basic";
-    case Ready::multi_user:
-      return "multi_user";
-  }
-  return "";
-}
-
 // What is in the guest's caches belongs to its disks.
 Task<void> flush(guest::Guest& guest, Deadline deadline) {
   guest::Command command{.shell = "sync", .argv = {}};
@@ -60,7 +48,7 @@ core::Manifest Machine::Impl::outline() const {
   manifest.memory_mb = config.memory_mb;
   manifest.vcpus = config.vcpus;
   manifest.saved_at = now_text();
-  manifest.ready = ready_text(config.ready);
+  manifest.ready = config.ready;
   manifest.nics = fleet.plan.node(name).nics;
   std::string seed;
   for (auto& file : net::seed_files(fleet.plan, name))

@@ -1,8 +1,12 @@
 #include "lib/core/manifest_json.h"
 
 #include "attest/error.h"
+#include "lib/base/text.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
 
 namespace attest::core {
 namespace {
@@ -17,6 +21,9 @@ json write(const Identities& identities) {
     object[name] = {{"size", identity.size}, {"xxh3_128", identity.checksum}};
   return object;
 }
+
+// By the numbers of Ready.
+constexpr std::array<std::string_view, 3> ready_names = {"agent", "basic", "multi_user"};
 
 // Reads members and says which one is wrong.
 class Reader {
@@ -52,6 +59,14 @@ class Reader {
     if (value > 1'048'576)
       throw wrong("the number " + std::to_string(value) + " is too large", at_ + key);
     return static_cast<int>(value);
+  }
+  Ready ready(const char* key) const {
+    auto name = text(key);
+    auto found = std::ranges::find(ready_names, name);
+    if (found == ready_names.end())
+      throw wrong("expected agent, basic or multi_user, got '" + base::printable(name) + "'",
+                  at_ + key);
+    return static_cast<Ready>(found - ready_names.begin());
   }
   Identities identities(const char* key) const {
     Identities all;
@@ -121,7 +136,7 @@ std::string to_json(const Manifest& manifest) {
               {"memory_mb", manifest.memory_mb},
               {"vcpus", manifest.vcpus},
               {"saved_at", manifest.saved_at},
-              {"ready", manifest.ready},
+              {"ready", ready_names[static_cast<std::size_t>(manifest.ready)]},
               {"network", nics},
               {"seed", manifest.seed},
               {"programs", write(manifest.programs)},
@@ -150,7 +165,7 @@ Manifest parse_manifest(std::string_view text, const std::string& dir) {
   manifest.memory_mb = reader.small_number("memory_mb");
   manifest.vcpus = reader.small_number("vcpus");
   manifest.saved_at = reader.text("saved_at");
-  manifest.ready = reader.text("ready");
+  manifest.ready = reader.ready("ready");
   manifest.nics = reader.nics("network");
   manifest.seed = reader.text("seed");
   manifest.programs = reader.identities("programs");

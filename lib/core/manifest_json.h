@@ -2,6 +2,7 @@
 // the snapshot depends on, so that a restore that cannot work is refused with the difference and
 // not found out by a guest that behaves oddly.
 #pragma once
+#include "attest/config.h"
 #include "lib/base/checksum.h"
 #include "lib/net/plan.h"
 
@@ -25,8 +26,8 @@ struct Manifest {
   std::string cpu;      ///< the CPU that the guest saw
   int memory_mb = 0;
   int vcpus = 0;
-  std::string saved_at;  ///< "2026-11-23T18:30:00Z"
-  std::string ready;     ///< as far as the guest had come: "basic"
+  std::string saved_at;        ///< "2026-11-23T18:30:00Z"
+  Ready ready = Ready::agent;  ///< as far as the guest had come
   std::vector<net::Nic> nics;
   std::string seed;     ///< checksum of the files that told it its name and network
   Identities programs;  ///< "binary", "kernel"

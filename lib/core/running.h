@@ -44,6 +44,7 @@ struct Running {
   std::unique_ptr<guest::Guest> guest;  ///< after its greeting
   bool linked = false;                  ///< the backend knows which cables are unplugged
   async::Mutex readying;
+  bool was_ready = false;  ///< saved when all that config.ready asks for had come
   bool ready = false;
   bool shared = false;  ///< /tmp/shared is mounted
 };

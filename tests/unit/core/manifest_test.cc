@@ -22,7 +22,7 @@ Manifest example() {
           .memory_mb = 512,
           .vcpus = 2,
           .saved_at = "2026-11-23T18:30:00Z",
-          .ready = "basic",
+          .ready = Ready::basic,
           .nics = {{.vlan = 1,
                     .mac = "52:54:00:12:01:01",
                     .ipv4 = "192.168.1.1",
@@ -59,6 +59,8 @@ TEST(Manifest, ThatIsDamagedIsRefusedWithThePlace) {
   EXPECT_THAT(refusal(with("\"vcpus\": 2", "\"vcpus\": 99999999999")), HasSubstr("too large"));
   EXPECT_THAT(refusal(with("\"size\": 3", "\"size\": 3.5")),
               HasSubstr("at 'programs.monitor.size'"));
+  EXPECT_THAT(refusal(with("\"ready\": \"basic\"", "\"ready\": \"no\"")),
+              HasSubstr("at 'ready': expected agent, basic or multi_user, got 'no'"));
   EXPECT_THAT(refusal(with("\"vlan\": 1", "\"vlan\": \"x\"")), HasSubstr("at 'network[0].vlan'"));
 }
 
