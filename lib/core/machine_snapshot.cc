@@ -58,12 +58,13 @@ core::Manifest Machine::Impl::outline() const {
 }
 
 Task<void> Machine::Impl::snapshot_create(fs::path dir, SnapshotOptions options) {
+  core::SnapshotDir made(dir);  // refused before anything boots for it
   auto run = co_await ready_guest();
   auto deadline = fleet.limit(options.timeout.value_or(timeouts.boot));
   auto lock = co_await lifecycle_.lock();
   if (running_ != run || run->doomed.is_set()) throw run->obituary();
   auto& power = snapshotter();
-  core::SnapshotDir made(dir);
+  made.make();
   std::exception_ptr failure;
   try {
     auto facts = power.facts();

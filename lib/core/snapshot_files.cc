@@ -41,6 +41,10 @@ SnapshotDir::SnapshotDir(fs::path wanted) : wanted_(fs::absolute(wanted).lexical
                   "a snapshot cannot be made as '" + wanted_.string() + "': it is there already")
           .hint("name a directory that is not there, or remove that one");
   }
+}
+
+void SnapshotDir::make() {
+  std::error_code failure;
   made_ = wanted_.parent_path() /
           ("." + wanted_.filename().string() + "." + base::random_hex(4) + ".partial");
   if (!fs::create_directories(made_, failure) || failure)

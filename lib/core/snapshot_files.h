@@ -16,12 +16,15 @@ std::filesystem::path snapshot_path(const MachineConfig& config);
 /// it is complete, and is removed if it never is.
 class SnapshotDir {
  public:
-  /// Throws Error{usage} if `wanted` is there and not an empty directory, Error{host}.
+  /// Makes nothing yet. Throws Error{usage} if `wanted` is there and not an empty directory.
   explicit SnapshotDir(std::filesystem::path wanted);
   SnapshotDir(const SnapshotDir&) = delete;
   SnapshotDir& operator=(const SnapshotDir&) = delete;
   ~SnapshotDir();
 
+  /// Makes the directory beside. Throws Error{host}.
+  void make();
+  /// Of what make() has made.
   const std::filesystem::path& path() const noexcept { return made_; }
   /// Throws Error{host}.
   void publish();

@@ -106,6 +106,7 @@ TEST_F(Snapshot, IsRefusedWhereSomethingIsAlready) {
   fs::create_directories(saved / "sub");
   auto text = error_of(Error::Kind::usage, [&] { save(); });
   EXPECT_THAT(text, AllOf(HasSubstr("'" + saved.string() + "'"), HasSubstr("it is there already")));
+  EXPECT_EQ(fakes.boots("web"), 0) << "it is refused before anything boots";
   EXPECT_EQ(machine("web").succeed("echo on"), "on\n");
 }
 
