@@ -3,7 +3,12 @@
 #include "attest/error.h"
 #include "lib/base/checksum.h"
 #include "lib/base/file.h"
+#include "lib/base/sys_error.h"
 #include "lib/base/text.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 namespace attest::core {
 namespace {
@@ -22,6 +27,25 @@ std::string host_cpu() {
 Error unfit(const fs::path& dir, const std::string& what) {
   return Error(Error::Kind::usage,
                "the snapshot '" + dir.string() + "' cannot be restored: " + what);
+}
+
+// The directory in which a snapshot is made is locked by the process that makes it.
+std::string partial_head(const fs::path& wanted) { return "." + wanted.filename().string() + "."; }
+constexpr const char* partial_tail = ".partial";
+
+// Removes what processes have left that were killed while they made the same snapshot: nobody holds
+// its lock. What cannot be removed is in nobody's way: ignoring.
+void sweep(const fs::path& wanted) {
+  std::error_code ignored;
+  fs::directory_iterator at(wanted.parent_path(), ignored);
+  for (; !ignored && at != fs::directory_iterator(); at.increment(ignored)) {
+    auto& entry = *at;
+    auto name = entry.path().filename().string();
+    if (!name.starts_with(partial_head(wanted)) || !name.ends_with(partial_tail)) continue;
+    base::Fd lock(::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    std::error_code failure;
+    if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) fs::remove_all(entry.path(), failure);
+  }
 }
 
 }  // namespace
@@ -44,13 +68,22 @@ SnapshotDir::SnapshotDir(fs::path wanted) : wanted_(fs::absolute(wanted).lexical
 }
 
 void SnapshotDir::make() {
-  std::error_code failure;
-  made_ = wanted_.parent_path() /
-          ("." + wanted_.filename().string() + "." + base::random_hex(4) + ".partial");
-  if (!fs::create_directories(made_, failure) || failure)
-    throw Error(Error::Kind::host,
-                "making the directory '" + made_.string() + "': " + failure.message())
-        .during("making the snapshot '" + wanted_.string() + "'");
+  sweep(wanted_);
+  struct stat status{};
+  // Somebody else's sweep may come between the first two steps.
+  do {
+    std::error_code failure;
+    made_ = wanted_.parent_path() / (partial_head(wanted_) + base::random_hex(4) + partial_tail);
+    if (!fs::create_directories(made_, failure) || failure)
+      throw Error(Error::Kind::host,
+                  "making the directory '" + made_.string() + "': " + failure.message())
+          .during("making the snapshot '" + wanted_.string() + "'");
+    auto attempt = "locking '" + made_.string() + "'";
+    lock_ =
+        base::Fd(base::check(::open(made_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), attempt));
+    base::check(::flock(lock_.get(), LOCK_EX), attempt);
+    base::check(::fstat(lock_.get(), &status), attempt);
+  } while (status.st_nlink == 0);
 }
 
 SnapshotDir::~SnapshotDir() {

@@ -2,6 +2,7 @@
 // is started from it.
 #pragma once
 #include "attest/backend.h"
+#include "lib/base/fd.h"
 #include "lib/core/manifest_json.h"
 
 #include <filesystem>
@@ -13,7 +14,8 @@ namespace attest::core {
 std::filesystem::path snapshot_path(const MachineConfig& config);
 
 /// A snapshot in the making: a directory beside the one that is wanted, which takes its name when
-/// it is complete, and is removed if it never is.
+/// it is complete, and is removed if it never is: by this, or by the next one of that name if this
+/// process is killed.
 class SnapshotDir {
  public:
   /// Makes nothing yet. Throws Error{usage} if `wanted` is there and not an empty directory.
@@ -31,6 +33,7 @@ class SnapshotDir {
 
  private:
   std::filesystem::path wanted_, made_;
+  base::Fd lock_;
 };
 
 /// The parts of a manifest that come from the host's files: programs, disks and the CPU. Blocks

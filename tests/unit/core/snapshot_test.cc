@@ -3,6 +3,9 @@
 #include "lib/core/manifest_json.h"
 #include "lib/core/snapshot_files.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <fstream>
 
 namespace attest::core {
@@ -108,6 +111,25 @@ TEST_F(Snapshot, IsRefusedWhereSomethingIsAlready) {
   EXPECT_THAT(text, AllOf(HasSubstr("'" + saved.string() + "'"), HasSubstr("it is there already")));
   EXPECT_EQ(fakes.boots("web"), 0) << "it is refused before anything boots";
   EXPECT_EQ(machine("web").succeed("echo on"), "on\n");
+}
+
+TEST_F(Snapshot, RemovesWhatAKilledProcessHasLeftOfTheSame) {
+  make_one();
+  auto beside = [&](const std::string& name) { return saved.parent_path() / name; };
+  auto stale = beside("." + saved.filename().string() + ".01234567.partial");
+  auto busy = beside("." + saved.filename().string() + ".89abcdef.partial");
+  auto other = beside(".another.01234567.partial");
+  for (auto& dir : {stale, busy, other}) {
+    fs::create_directories(dir);
+    base::write_file(dir / "memory", "half");
+  }
+  base::Fd lock(::open(busy.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
+  save();
+  EXPECT_FALSE(fs::exists(stale));
+  EXPECT_TRUE(fs::exists(busy / "memory")) << "somebody is making it";
+  EXPECT_TRUE(fs::exists(other / "memory"));
+  restore();
 }
 
 TEST_F(Snapshot, TakesAnEmptyDirectory) {
