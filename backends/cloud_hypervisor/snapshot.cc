@@ -95,7 +95,14 @@ Task<void> Running::save_steps(Self self, fs::path dir, Deadline deadline) {
     ++self->connections_;
     if (self->channel_) self->channel_->close();
   }
-  co_await api->call(simple_request("vm.resume"), Deadline::after(patience_with_resume));
+  auto process = self->process_;
+  try {
+    co_await api->call(simple_request("vm.resume"), Deadline::after(patience_with_resume));
+  } catch (const Error& error) {
+    // A guest that stands still for ever would only make all that follows late.
+    process->end_with(std::string("it could not go on after it was saved: ") + error.what(), false);
+    throw;
+  }
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -179,6 +179,19 @@ TEST_P(Troubled, ARefusalWhileItSavesIsQuotedAndTheMachineGoesOn) {
   EXPECT_EQ(alpha().succeed("cat /proc/sys/kernel/random/boot_id"), id);
 }
 
+TEST_P(Troubled, AMachineThatCannotGoOnAfterASaveIsEnded) {
+  alpha().crash();
+  {
+    Trouble trouble(on_firecracker() ? "http500:PATCH /vm@2" : "http500:PUT /api/v1/vm.resume");
+    alpha().start();
+  }
+  auto text = error_of([&] { alpha().snapshot_create(scratch / "one"); });
+  EXPECT_THAT(text, AllOf(HasSubstr("machine 'alpha' is gone"),
+                          HasSubstr("it could not go on after it was saved"), HasSubstr("500")));
+  EXPECT_TRUE(fs::is_empty(scratch.path()));
+  EXPECT_EQ(alpha().succeed("echo again"), "again\n");
+}
+
 TEST_P(Troubled, ADeathWhileItLoadsIsTheCause) {
   alpha().crash();  // what is wrong with it is from the test before
   alpha().succeed("true");
