@@ -191,7 +191,7 @@ class Machine {
   /// Throws Error{guest} unless the unit's ActiveState is `state` now; does not wait.
   void require_unit_state(std::string_view unit, std::string_view state = "active",
                           UnitOptions options = {}, Here here = Here::current());
-  /// The journal's text.
+  /// The journal's text, with all that was logged before the call.
   ///     EXPECT_THAT(web.journal({.unit = "nginx.service"}), HasSubstr("Started"));
   std::string journal(JournalOptions options = {}, Here here = Here::current());
   /// The journal as it grows: read_line() gives each new line.

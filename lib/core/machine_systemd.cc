@@ -1,5 +1,9 @@
 // Machine: systemd's units and journal. Waiting for a unit is in lib/guest/units.
 #include "attest/machine.h"
+
+#include <algorithm>
+#include <iterator>
+
 #include "lib/base/text.h"
 #include "lib/core/machine_impl.h"
 
@@ -99,7 +103,10 @@ void Machine::require_unit_state(std::string_view unit, std::string_view state, 
 
 std::string Machine::journal(JournalOptions options, Here here) {
   Command command;
-  command.argv = journal_arguments(options);
+  // journald stores what it was sent when it gets to it; --sync waits for all that was sent before
+  // (journalctl(1)). Without an answer, what is stored has to do.
+  command.argv = {"sh", "-c", "timeout 5 journalctl --sync >/dev/null 2>&1; exec \"$@\"", "sh"};
+  std::ranges::move(journal_arguments(options), std::back_inserter(command.argv));
   command.timeout = options.timeout;
   auto result = run(std::move(command), here);
   if (result.exit_code == 0) return std::move(result.output);
